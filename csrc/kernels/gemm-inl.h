@@ -1,0 +1,155 @@
+// The matrix multiply under everything: rows of a map times panels, with the epilogue in registers.
+// out[m, n] = activation(bias[n] + sum_k a[m, k] * weight[n, k]) + residual[m, n]
+#pragma once
+
+namespace mvf {
+namespace {
+
+// The left operand: row m, segment s, unit k lies at data + m * row_stride + s * segment_stride + k. A 1x1
+// convolution has one segment, a 3x3 convolution one per row of its kernel.
+template <class Unit>
+struct Operand {
+  const Unit* data;
+  int64_t row_stride;
+  int64_t segment_stride;
+  int64_t segments;
+  int64_t units;
+};
+
+template <class Out>
+struct Destination {
+  Out* data;
+  int64_t stride;
+  const Out* residual;  // may equal data
+  int64_t residual_stride;
+};
+
+// One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes` columns.
+template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
+MVF_INLINE void MicroKernel(const Operand<typename Dot::Unit>& operand, const typename Dot::Unit* a,
+                            const typename Dot::Unit* panel, const float* bias, const Destination<Out>& to, Out* out,
+                            const Out* residual, int last_lanes) {
+  using Unit = typename Dot::Unit;
+  constexpr int kLanes = Vec::kLanes;
+  // Three rows share a base pointer, so that the addresses of a tile fit in the integer registers.
+  constexpr int kBases = (kRows + 2) / 3;
+  Vec sum[kRows][kVectors];
+#pragma GCC unroll 4
+  for (int j = 0; j < kVectors; ++j) {
+    const Vec b = Vec::Load(bias + kLanes * j);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) sum[i][j] = b;
+  }
+  const int64_t stride = operand.row_stride;
+  for (int64_t segment = 0; segment < operand.segments; ++segment) {
+    const Unit* base[kBases];
+#pragma GCC unroll 6
+    for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * stride;
+    for (int64_t k = 0; k < operand.units; ++k) {
+      Vec column[kVectors];
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) column[j] = Dot::LoadPanel(panel + kLanes * j);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const Vec row = Dot::Broadcast(base[i / 3] + (i % 3) * stride);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = Dot::MulAdd(row, column[j], sum[i][j]);
+      }
+      panel += kLanes * kVectors;
+#pragma GCC unroll 6
+      for (int i = 0; i < kBases; ++i) {
+        ++base[i];
+        asm("" : "+r"(base[i]));  // keeps the bases apart: GCC would otherwise rebuild them from one
+      }
+    }
+    a += operand.segment_stride;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      Vec value = Activate<kActivation>(sum[i][j]);
+      const Out* r = residual + i * to.residual_stride + kLanes * j;
+      Out* o = out + i * to.stride + kLanes * j;
+      if (j < kVectors - 1 || last_lanes == kLanes) {
+        if constexpr (kResidual) value = Add(value, Vec::Load(r));
+        value.Store(o);
+      } else {
+        if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
+        value.StorePartial(o, last_lanes);
+      }
+    }
+  }
+}
+
+// Rows [begin, end) against one panel; what is left below a full tile goes through tiles of half the height.
+template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
+__attribute__((noinline)) void PanelRows(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
+                                         const float* bias, const Destination<Out>& to, int64_t column,
+                                         int last_lanes) {
+  using Unit = typename Dot::Unit;
+  constexpr int kWidth = Vec::kLanes * kVectors;
+  const Unit* panel = reinterpret_cast<const Unit*>(bias + kWidth);
+  // Weights lie in execution order, so the memory behind this panel is what is needed next.
+  constexpr int64_t kLine = 64;
+  const int64_t lines = CeilDiv(operand.segments * operand.units * kWidth * int64_t{sizeof(Unit)}, kLine);
+  const int64_t tiles = (end - begin) / kRows;
+  const int64_t lines_per_tile = tiles > 0 ? CeilDiv(lines, tiles) : 0;
+  uintptr_t ahead = reinterpret_cast<uintptr_t>(panel) + lines * kLine;
+  int64_t m = begin;
+  for (; m + kRows <= end; m += kRows) {
+    const Out* residual = kResidual ? to.residual + m * to.residual_stride + column : nullptr;
+    MicroKernel<Dot, kRows, kVectors, kActivation, kResidual>(operand, operand.data + m * operand.row_stride, panel,
+                                                              bias, to, to.data + m * to.stride + column, residual,
+                                                              last_lanes);
+    for (int64_t i = 0; i < lines_per_tile; ++i, ahead += kLine) {
+      __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
+    }
+  }
+  if constexpr (kRows > 1) {
+    if (m < end) {
+      PanelRows<Dot, (kRows + 1) / 2, kVectors, kActivation, kResidual, Out>(operand, m, end, bias, to, column,
+                                                                            last_lanes);
+    }
+  }
+}
+
+// All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels pass.
+template <class Dot, Activation kActivation, bool kResidual, class Out>
+void Gemm(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end, int64_t columns, const void* packed,
+          const Destination<Out>& to) {
+  constexpr int64_t kBlockBytes = 256 * 1024;
+  const int64_t total_units = operand.segments * operand.units;
+  const int64_t block =
+      Max(RoundUp(kBlockBytes / Max(total_units * int64_t{sizeof(typename Dot::Unit)}, 1), TileRows(1)), 48);
+  for (int64_t m = begin; m < end; m += block) {
+    const int64_t stop = Min(m + block, end);
+    ForEachPanel(columns, total_units, [&](int vectors, int64_t column, int64_t slot) {
+      const float* panel = static_cast<const float*>(packed) + slot;
+      const int64_t left = columns - column - (vectors - 1) * Vec::kLanes;
+      const int last_lanes = static_cast<int>(Min(left, Vec::kLanes));
+      if (vectors == 3) {
+        PanelRows<Dot, TileRows(3), 3, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
+      } else if (vectors == 2) {
+        PanelRows<Dot, TileRows(2), 2, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
+      } else {
+        PanelRows<Dot, TileRows(1), 1, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
+      }
+    });
+  }
+}
+
+// The same with the epilogue chosen at run time.
+template <class Dot, class Out>
+void Gemm(Activation activation, const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
+          int64_t columns, const void* packed, const Destination<Out>& to) {
+  if (activation == Activation::kSilu) {
+    if (to.residual) return Gemm<Dot, Activation::kSilu, true>(operand, begin, end, columns, packed, to);
+    return Gemm<Dot, Activation::kSilu, false>(operand, begin, end, columns, packed, to);
+  }
+  if (to.residual) return Gemm<Dot, Activation::kNone, true>(operand, begin, end, columns, packed, to);
+  return Gemm<Dot, Activation::kNone, false>(operand, begin, end, columns, packed, to);
+}
+
+}  // namespace
+}  // namespace mvf

@@ -1,0 +1,87 @@
+// Eight floats: AVX2 with FMA. Included once by each avx2 table, before the loops.
+#pragma once
+
+#include <immintrin.h>
+
+#include "base/view.h"
+
+namespace mvf {
+namespace {
+
+struct Vec {
+  static constexpr int kLanes = 8;
+  __m256 v;
+
+  static Vec Zero() { return {_mm256_setzero_ps()}; }
+  static Vec Set(float x) { return {_mm256_set1_ps(x)}; }
+  static Vec Load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
+  static Vec LoadPartial(const float* p, int n) { return {_mm256_maskload_ps(p, FirstLanes(n))}; }
+  void Store(float* p) const { _mm256_storeu_ps(p, v); }
+  void StorePartial(float* p, int n) const { _mm256_maskstore_ps(p, FirstLanes(n), v); }
+
+ private:
+  static __m256i FirstLanes(int n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
+  }
+};
+
+inline Vec Add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline Vec Sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline Vec Mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline Vec Div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline Vec Max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline Vec Sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+inline Vec MulAdd(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
+inline Vec MulSub(Vec a, Vec b, Vec c) { return {_mm256_fmsub_ps(a.v, b.v, c.v)}; }      // a * b - c
+inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+
+inline float ReduceAdd(Vec a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+inline float ReduceMax(Vec a) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+// t - floor(t), and x * 2^floor(t) for x in [1, 2], which saturates to 0 and infinity.
+inline Vec Fraction(Vec t) { return {_mm256_sub_ps(t.v, _mm256_floor_ps(t.v))}; }
+inline Vec ScaleByExp2(Vec x, Vec t) {
+  const __m256 limited = _mm256_min_ps(_mm256_max_ps(t.v, _mm256_set1_ps(-127.0f)), _mm256_set1_ps(128.0f));
+  const __m256i exponent = _mm256_cvtps_epi32(_mm256_floor_ps(limited));
+  const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23);
+  return {_mm256_mul_ps(x.v, _mm256_castsi256_ps(power))};
+}
+
+// rows[i] lane j <-> rows[j] lane i.
+inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
+  __m256 t[8], u[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(rows[2 * i].v, rows[2 * i + 1].v);
+    t[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i].v, rows[2 * i + 1].v);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+    u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    rows[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    rows[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
+
+// Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one row of
+// the panel and a broadcast.
+constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
+
+}  // namespace
+}  // namespace mvf

@@ -1,0 +1,88 @@
+// Sixteen floats: AVX-512. Included once by each avx512 table, before the loops.
+#pragma once
+
+#include <immintrin.h>
+
+#include "base/view.h"
+
+namespace mvf {
+namespace {
+
+struct Vec {
+  static constexpr int kLanes = 16;
+  __m512 v;
+
+  static Vec Zero() { return {_mm512_setzero_ps()}; }
+  static Vec Set(float x) { return {_mm512_set1_ps(x)}; }
+  static Vec Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Vec Load(const Bf16* p) { return FromBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
+  static Vec LoadPartial(const float* p, int n) { return {_mm512_maskz_loadu_ps(FirstLanes(n), p)}; }
+  static Vec LoadPartial(const Bf16* p, int n) { return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p)); }
+  void Store(float* p) const { _mm512_storeu_ps(p, v); }
+  void StorePartial(float* p, int n) const { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
+
+ private:
+  static __mmask16 FirstLanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static Vec FromBf16(__m256i bits) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+};
+
+inline Vec Add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Vec Sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Vec Mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Vec Div(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Vec Max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vec Sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
+inline Vec MulAdd(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
+inline Vec MulSub(Vec a, Vec b, Vec c) { return {_mm512_fmsub_ps(a.v, b.v, c.v)}; }      // a * b - c
+inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+inline float ReduceAdd(Vec a) { return _mm512_reduce_add_ps(a.v); }
+inline float ReduceMax(Vec a) { return _mm512_reduce_max_ps(a.v); }
+
+// t - floor(t), and x * 2^floor(t), which saturates to 0 and infinity.
+inline Vec Fraction(Vec t) { return {_mm512_reduce_ps(t.v, 0x01)}; }
+inline Vec ScaleByExp2(Vec x, Vec t) { return {_mm512_scalef_ps(x.v, t.v)}; }
+
+// rows[i] lane j <-> rows[j] lane i.
+inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
+  __m512i r[16], t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(rows[i].v);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(r[i]);
+}
+
+// Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one row of
+// the panel and a broadcast.
+constexpr int TileRows(int vectors) { return vectors == 1 ? 16 : 8; }
+
+}  // namespace
+}  // namespace mvf

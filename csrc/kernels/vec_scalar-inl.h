@@ -1,0 +1,89 @@
+// Four floats in plain C++: the table for a processor without one of its own.
+#pragma once
+
+#include <cmath>
+
+#include "base/view.h"
+
+namespace mvf {
+namespace {
+
+struct Vec {
+  static constexpr int kLanes = 4;
+  float v[kLanes];
+
+  static Vec Zero() { return Set(0.0f); }
+  static Vec Set(float x) { return {{x, x, x, x}}; }
+  static Vec Load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+  // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
+  static Vec LoadPartial(const float* p, int n) {
+    Vec r = Zero();
+    for (int i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  void Store(float* p) const { StorePartial(p, kLanes); }
+  void StorePartial(float* p, int n) const {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
+};
+
+template <class Function>
+inline Vec ForEachLane(Function function) {
+  return {{function(0), function(1), function(2), function(3)}};
+}
+
+inline Vec Add(Vec a, Vec b) {
+  return ForEachLane([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline Vec Sub(Vec a, Vec b) {
+  return ForEachLane([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline Vec Mul(Vec a, Vec b) {
+  return ForEachLane([&](int i) { return a.v[i] * b.v[i]; });
+}
+inline Vec Div(Vec a, Vec b) {
+  return ForEachLane([&](int i) { return a.v[i] / b.v[i]; });
+}
+inline Vec Max(Vec a, Vec b) {
+  return ForEachLane([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Vec Sqrt(Vec a) {
+  return ForEachLane([&](int i) { return sqrtf(a.v[i]); });
+}
+inline Vec MulAdd(Vec a, Vec b, Vec c) { return Add(Mul(a, b), c); }     // a * b + c
+inline Vec MulSub(Vec a, Vec b, Vec c) { return Sub(Mul(a, b), c); }     // a * b - c
+inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return Sub(c, Mul(a, b)); }  // c - a * b
+inline float ReduceAdd(Vec a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
+inline float ReduceMax(Vec a) {
+  const float x = a.v[0] > a.v[1] ? a.v[0] : a.v[1];
+  const float y = a.v[2] > a.v[3] ? a.v[2] : a.v[3];
+  return x > y ? x : y;
+}
+
+// t - floor(t), and x * 2^floor(t), which saturates to 0 and infinity.
+inline Vec Fraction(Vec t) {
+  return ForEachLane([&](int i) { return t.v[i] - floorf(t.v[i]); });
+}
+inline Vec ScaleByExp2(Vec x, Vec t) {
+  return ForEachLane([&](int i) {
+    const float limited = t.v[i] < -200.0f ? -200.0f : t.v[i] > 200.0f ? 200.0f : t.v[i];
+    return ldexpf(x.v[i], static_cast<int>(floorf(limited)));
+  });
+}
+
+// rows[i] lane j <-> rows[j] lane i.
+inline void Transpose(Vec rows[4]) {
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float t = rows[i].v[j];
+      rows[i].v[j] = rows[j].v[i];
+      rows[j].v[i] = t;
+    }
+  }
+}
+
+// Micro-kernel height for a panel of `vectors` vectors.
+constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : 4; }
+
+}  // namespace
+}  // namespace mvf
