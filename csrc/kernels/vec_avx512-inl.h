@@ -21,9 +21,16 @@ struct Vec {
   static Vec LoadPartial(const Bf16* p, int n) { return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p)); }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StorePartial(float* p, int n) const { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
+#ifdef __AVX512BF16__  // rounds to nearest even
+  void Store(Bf16* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Rounded()); }
+  void StorePartial(Bf16* p, int n) const { _mm256_mask_storeu_epi16(p, FirstLanes(n), Rounded()); }
+#endif
 
  private:
   static __mmask16 FirstLanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+#ifdef __AVX512BF16__
+  __m256i Rounded() const { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)); }
+#endif
   static Vec FromBf16(__m256i bits) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
   }

@@ -1,0 +1,31 @@
+// The bfloat16 dot policy (vdpbf16ps): a unit is two neighbours along K, products are summed in float.
+#pragma once
+
+namespace mvf {
+namespace {
+
+struct DotBf16 {
+  using Element = Bf16;
+  using Unit = uint32_t;
+  static constexpr int kUnit = 2;
+  static MVF_INLINE Vec Broadcast(const Unit* p) { return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*p)))}; }
+  static MVF_INLINE Vec LoadPanel(const Unit* p) { return {_mm512_loadu_ps(p)}; }
+  static MVF_INLINE Vec MulAdd(Vec a, Vec b, Vec sum) {
+    return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+  }
+  static Unit PackUnit(const float* k, int64_t valid) {
+    const Unit low = valid > 0 ? Round(k[0]) : 0;
+    return valid > 1 ? low | Round(k[1]) << 16 : low;
+  }
+
+ private:
+  // Nearest even; weights are finite.
+  static Unit Round(float x) {
+    Unit bits;
+    __builtin_memcpy(&bits, &x, sizeof(bits));
+    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  }
+};
+
+}  // namespace
+}  // namespace mvf
