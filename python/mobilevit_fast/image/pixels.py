@@ -1,0 +1,102 @@
+"""The arithmetic of preprocessing: resize, crop, channel order, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, load_image
+from mobilevit_fast.image.preprocessing import Preprocessing
+
+
+def preprocess(
+    images: ImageSource | Sequence[ImageSource], preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Turn images into the batch that the network takes.
+
+    Args:
+        images: one image or a sequence of images, each as `load_image` takes it.
+        preprocessing: the rule of the checkpoint that will read the batch.
+        max_pixels: see `load_image`.
+
+    Returns:
+        float32 [N, 3, H, W], contiguous, channels in the rule's order.
+
+    Raises:
+        ValueError: an image that cannot be read, no image, or different sizes where the rule does not crop.
+        TypeError, FileNotFoundError: see `load_image`.
+    """
+    sources = list(images) if isinstance(images, list | tuple) else [images]
+    if not sources:
+        raise ValueError("no images were given")
+    if preprocessing.crop_size is not None:
+        batch = np.empty((len(sources), 3, *preprocessing.crop_size), np.float32)
+        for row, source in zip(batch, sources, strict=True):
+            preprocess_one(source, preprocessing, out=row, max_pixels=max_pixels)
+        return batch
+    rows = [preprocess_one(source, preprocessing, max_pixels=max_pixels) for source in sources]
+    shapes = {row.shape for row in rows}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"this rule does not crop, and images of different sizes are no batch: {sorted(shapes)}"
+        )
+    return np.stack(rows)
+
+
+def preprocess_one(
+    image: ImageSource,
+    preprocessing: Preprocessing,
+    *,
+    out: np.ndarray | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Turn one image into float32 [3, H, W]; safe to call from several threads at once.
+
+    Args:
+        image: as `load_image` takes it.
+        preprocessing: the rule of the checkpoint that will read the tensor.
+        out: float32 [3, H, W] to write into and return, such as one row of a batch.
+        max_pixels: see `load_image`; it bounds the resized image too.
+
+    Raises:
+        ValueError: an image that cannot be read or is too long and thin; an `out` that does not fit.
+        TypeError, FileNotFoundError: see `load_image`.
+    """
+    rgb = _crop(_resize(load_image(image, max_pixels=max_pixels), preprocessing, max_pixels), preprocessing)
+    shape = (3, rgb.height, rgb.width)
+    if out is None:
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32:
+        raise ValueError(f"out must be float32 {list(shape)}, got {out.dtype} {list(out.shape)}")
+    planes = np.asarray(rgb).transpose(2, 0, 1)
+    if preprocessing.channel_order == "BGR":
+        planes = planes[::-1]
+    np.multiply(planes, np.float32(preprocessing.rescale), out=out, dtype=np.float32)
+    if preprocessing.mean is not None and preprocessing.std is not None:
+        out -= np.asarray(preprocessing.mean, np.float32)[:, None, None]
+        out /= np.asarray(preprocessing.std, np.float32)[:, None, None]
+    return out
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
+    height, width = preprocessing.resized_size(image.height, image.width)
+    if (width, height) == image.size:
+        return image
+    if height * width > max_pixels:
+        raise ValueError(
+            f"an image of {image.width}x{image.height} is too long and thin: "
+            f"resized to {width}x{height} it would exceed {max_pixels} pixels"
+        )
+    return image.resize((width, height), Image.Resampling[preprocessing.resample.upper()])
+
+
+def _crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    if preprocessing.crop_size is None or preprocessing.crop_size == (image.height, image.width):
+        return image
+    height, width = preprocessing.crop_size
+    top = preprocessing.crop_offset(image.height, height)
+    left = preprocessing.crop_offset(image.width, width)
+    # Pillow fills with zeros where the box reaches over the edge, as the padding of both peers does.
+    return image.crop((left, top, left + width, top + height))
