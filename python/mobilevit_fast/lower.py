@@ -1,0 +1,300 @@
+"""From a config and its tensors to a plan: the network as plain data that `_C.Engine` takes.
+
+Lowering happens once. It folds each BatchNorm into the convolution before it and each layer norm's scale and shift into
+the linear after it (both in float64), lays the weights out channels last and names, for each dense 3x3 convolution, the
+algorithm that suits its map. A plan knows channels but no image size: the engine infers the sizes from each image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
+
+PRECISIONS = ("fp32",)
+"""Precisions that this version computes in."""
+
+OUTPUTS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "stages.4", "features", "pooled", "logits")
+"""What a plan can hand out, in the order of computation: maps [H, W, C], then the vectors `pooled` and `logits`."""
+
+NONE = -1
+"""Stands for "no tensor" where a step names one."""
+
+
+def lower(
+    config: ModelConfig,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    precision: str = "fp32",
+    outputs: Sequence[str] = ("logits",),
+    reverse_channels: bool = False,
+) -> dict[str, Any]:
+    """Lowers a model to a plan.
+
+    Args:
+        config: the variant.
+        tensors: its parameters and BatchNorm statistics under this project's names, any float type, torch layouts
+            ([out, in, 3, 3] convolutions, [out, in] linears).
+        precision: one of `PRECISIONS`.
+        outputs: names of `OUTPUTS`; computation stops after the last of them, and tensors beyond it are not needed.
+        reverse_channels: the image's channels come in the opposite order of the one that the weights were trained
+            with (RGB for BGR); folded into the stem's weights, so it costs nothing.
+
+    Returns:
+        `{"image_channels", "tensors", "steps", "outputs"}`, the form that `_C.Engine` takes; weights are contiguous
+        float32 arrays.
+
+    Raises:
+        ValueError: unknown precision or output, or a tensor that is missing or has the wrong shape, named.
+    """
+    check_precision(precision)
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown or not outputs:
+        raise ValueError(f"outputs must name some of {', '.join(OUTPUTS)}; got {list(outputs)}")
+    last = max(OUTPUTS.index(name) for name in outputs)
+    lowering = _Lowering(config, tensors, precision)
+    named = {}
+    for name, tensor in lowering.network(reverse_channels):
+        named[name] = tensor
+        if name == OUTPUTS[last]:
+            break
+    return {
+        "image_channels": 3,
+        "tensors": lowering.tensors,
+        "steps": lowering.steps,
+        "outputs": [named[name] for name in outputs],
+    }
+
+
+def check_precision(precision: str) -> None:
+    """Raises ValueError where `precision` is not one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not available; choose one of: {', '.join(PRECISIONS)}")
+
+
+def convolution_algorithm(map_size: int) -> str:
+    """Algorithm of a dense 3x3 convolution with stride 1 on a map of `map_size` x `map_size` pixels.
+
+    Winograd's larger tile saves more multiplications, but a small map leaves its tiles partly empty.
+    """
+    if map_size >= 16:
+        return "winograd4"
+    return "winograd2" if map_size >= 8 else "direct"
+
+
+class _Lowering:
+    """One lowering: reads `source`, appends to `tensors` and `steps`."""
+
+    def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray], precision: str) -> None:
+        self.config = config
+        self.precision = precision
+        self.source = source
+        self.tensors: list[dict[str, Any]] = []
+        self.steps: list[dict[str, Any]] = []
+
+    # ---- the network, top to bottom; every method returns the index of the tensor it computed
+
+    def network(self, reverse_channels: bool):
+        """Yields (name, tensor) for each of `OUTPUTS`, in order."""
+        config = self.config
+        x = self.stem(reverse_channels)
+        yield "stem", x
+        channels, size = config.stem_channels, -(-config.image_size // 2)
+        for stage, out_channels in enumerate(config.stage_channels):
+            for block in range(STAGE_RESIDUALS[stage]):
+                stride = STAGE_STRIDES[stage] if block == 0 else 1
+                x = self.inverted_residual(f"stages.{stage}.{block}", x, channels, out_channels, stride)
+                channels = out_channels
+            size = -(-size // STAGE_STRIDES[stage])
+            if stage in TRANSFORMER_STAGES:
+                x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, TRANSFORMER_STAGES.index(stage))
+            yield f"stages.{stage}", x
+        x = self.linear("head", x, *self.convolution("head", channels, config.head_channels, 1), activation="silu")
+        yield "features", x
+        x = self.append("global_pool", "pool", config.head_channels, is_float=True, input=x)
+        yield "pooled", x
+        weight = self.take("classifier.weight", (config.num_classes, config.head_channels))
+        bias = self.take("classifier.bias", (config.num_classes,))
+        yield "logits", self.linear("classifier", x, weight, bias, is_float=True)
+
+    def stem(self, reverse_channels: bool) -> int:
+        weight, bias = self.convolution("stem", 3, self.config.stem_channels, 3)
+        if reverse_channels:
+            weight = weight[:, ::-1]
+        return self.append(
+            *("stem", "stem", self.config.stem_channels),
+            conv={"in": 3, "out": self.config.stem_channels, "stride": 2, "activation": "silu"},
+            conv_weights={"weight": _channels_last(weight), "bias": _float32(bias)},
+        )
+
+    def inverted_residual(self, name: str, x: int, channels: int, out_channels: int, stride: int) -> int:
+        expanded = self.config.expanded_channels(channels)
+        expand = self.convolution(f"{name}.expand", channels, expanded, 1)
+        depthwise, depthwise_bias = self.convolution(f"{name}.depthwise", 1, expanded, 3)
+        project = self.convolution(f"{name}.project", expanded, out_channels, 1)
+        return self.append(
+            *("inverted_residual", name, out_channels),
+            input=x,
+            inverted_residual={
+                "in": channels,
+                "expanded": expanded,
+                "out": out_channels,
+                "stride": stride,
+                "residual": stride == 1 and channels == out_channels,
+            },
+            inverted_residual_weights={
+                "expand": _linear_weights(*expand),
+                "depthwise": {
+                    "weight": _float32(depthwise[:, 0].transpose(1, 2, 0)),
+                    "bias": _float32(depthwise_bias),
+                },
+                "project": _linear_weights(*project),
+            },
+        )
+
+    def mobilevit_block(self, name: str, x: int, channels: int, size: int, row: int) -> int:
+        dim, patch = self.config.transformer_dims[row], self.config.patch_size
+        patch_size = {"patch_height": patch, "patch_width": patch}
+        local = self.conv3x3(f"{name}.local", x, NONE, channels, size)
+        embed = self.take(f"{name}.embed.weight", (dim, channels, 1, 1))
+        stream = self.linear(f"{name}.embed", local, embed, None, is_float=True)
+        stream = self.append("resize_to_patch", f"{name}.resize_to_patch", dim, is_float=True, input=stream, **patch_size)
+        for layer in range(self.config.transformer_layers[row]):
+            self.transformer_layer(f"{name}.layers.{layer}", stream, dim, patch_size)
+        y = self.append(
+            *("layer_norm", f"{name}.norm", dim),
+            input=stream,
+            epsilon=self.config.layer_norm_eps,
+            gamma=_float32(self.take(f"{name}.norm.weight", (dim,))),
+            beta=_float32(self.take(f"{name}.norm.bias", (dim,))),
+        )
+        y = self.append("resize_like", f"{name}.resize_like", dim, input=y, like=x)
+        y = self.linear(f"{name}.project", y, *self.convolution(f"{name}.project", dim, channels, 1), activation="silu")
+        return self.conv3x3(f"{name}.fuse", x, y, channels, size)
+
+    def transformer_layer(self, name: str, stream: int, dim: int, patch_size: dict[str, int]) -> None:
+        """Both halves add to the float `stream` in place."""
+        weight = self.take(f"{name}.attention.qkv.weight", (3 * dim, dim))
+        bias = self.take(f"{name}.attention.qkv.bias", (3 * dim,))
+        weight, bias = self.fold_layer_norm(f"{name}.norm1", weight, bias)
+        qkv = self.linear(f"{name}.attention.qkv", stream, weight, bias, normalize=True)
+        mixed = self.append("attention", f"{name}.attention", dim, input=qkv, heads=self.config.num_heads, **patch_size)
+        weight = self.take(f"{name}.attention.projection.weight", (dim, dim))
+        bias = self.take(f"{name}.attention.projection.bias", (dim,))
+        self.linear(f"{name}.attention.projection", mixed, weight, bias, residual=stream)
+        self.ffn(name, stream, dim)
+
+    def ffn(self, name: str, stream: int, dim: int) -> None:
+        hidden = self.config.ffn_dim(dim)
+        weight = self.take(f"{name}.ffn.up.weight", (hidden, dim))
+        bias = self.take(f"{name}.ffn.up.bias", (hidden,))
+        up = self.fold_layer_norm(f"{name}.norm2", weight, bias)
+        down = self.take(f"{name}.ffn.down.weight", (dim, hidden)), self.take(f"{name}.ffn.down.bias", (dim,))
+        self.append(
+            *("ffn", f"{name}.ffn", dim),
+            input=stream,
+            output=stream,
+            ffn={"dim": dim, "hidden": hidden, "epsilon": self.config.layer_norm_eps},
+            ffn_weights={"up": _linear_weights(*up), "down": _linear_weights(*down)},
+        )
+
+    # ---- single steps
+
+    def conv3x3(self, name: str, x: int, second: int, channels: int, size: int) -> int:
+        in_second = 0 if second == NONE else channels
+        weight, bias = self.convolution(name, channels + in_second, channels, 3)
+        return self.append(
+            *("conv3x3", name, channels),
+            input=x,
+            second_input=second,
+            conv={
+                "in": channels,
+                "in_second": in_second,
+                "out": channels,
+                "stride": 1,
+                "activation": "silu",
+                "algorithm": convolution_algorithm(size),
+            },
+            conv_weights={"weight": _channels_last(weight), "bias": _float32(bias)},
+        )
+
+    def linear(
+        self,
+        name: str,
+        x: int,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        *,
+        activation: str = "none",
+        normalize: bool = False,
+        is_float: bool = False,
+        residual: int = NONE,
+    ) -> int:
+        """A 1x1 convolution or fully connected layer; a residual is added to in place."""
+        out, inputs = weight.shape[:2]
+        return self.append(
+            *("linear", name, out),
+            is_float=is_float,
+            input=x,
+            residual=residual,
+            output=residual,
+            linear={
+                "in": inputs,
+                "out": out,
+                "activation": activation,
+                "normalize": normalize,
+                "epsilon": self.config.layer_norm_eps,
+            },
+            linear_weights=_linear_weights(weight, bias),
+        )
+
+    def append(
+        self, kind: str, name: str, channels: int, *, is_float: bool = False, output: int = NONE, **fields: Any
+    ) -> int:
+        """Appends a step that writes the tensor `output`, or a new one of `channels` channels."""
+        if output == NONE:
+            output = len(self.tensors)
+            self.tensors.append({"channels": channels, "is_float": is_float})
+        self.steps.append({"kind": kind, "name": name, **fields, "output": output})
+        return output
+
+    # ---- weights, in float64
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name not in self.source:
+            raise ValueError(f"{self.config.name} needs the tensor {name} of shape {list(shape)}, which is missing")
+        array = np.asarray(self.source[name], dtype=np.float64)
+        if array.shape != shape:
+            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, got {list(array.shape)}")
+        return array
+
+    def convolution(self, name: str, inputs: int, out: int, kernel: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [out, inputs, kernel, kernel] and bias [out] of a convolution with its BatchNorm folded in."""
+        weight = self.take(f"{name}.conv.weight", (out, inputs, kernel, kernel))
+        gamma, beta, mean, variance = (
+            self.take(f"{name}.norm.{part}", (out,)) for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + self.config.batch_norm_eps)
+        return weight * scale[:, None, None, None], beta - mean * scale
+
+    def fold_layer_norm(self, name: str, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The linear that, fed with normalised rows, equals the layer norm `name` followed by the given linear."""
+        inputs = weight.shape[1]
+        gamma, beta = self.take(f"{name}.weight", (inputs,)), self.take(f"{name}.bias", (inputs,))
+        return weight * gamma, bias + weight @ beta
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _channels_last(weight: np.ndarray) -> np.ndarray:
+    return _float32(weight.transpose(0, 2, 3, 1))
+
+
+def _linear_weights(weight: np.ndarray, bias: np.ndarray | None) -> dict[str, np.ndarray | None]:
+    weight = _float32(weight.reshape(weight.shape[:2]))
+    return {"weight": weight, "bias": None if bias is None else _float32(bias)}
