@@ -18,9 +18,9 @@ TRANSFORMER_STAGES = (2, 3, 4)
 class ModelConfig:
     """Shape of one MobileViT classifier.
 
-    `stage_channels` holds the output channels of the five stages, `transformer_dims` and `transformer_layers` one
-    entry for each of stages 2, 3 and 4. `image_size` (pixels, square) is the size the variant was designed for; the
-    model takes any other as well.
+    `stage_channels` holds the output channels of the five stages, `transformer_dims` and
+    `transformer_layers` one entry for each of stages 2, 3 and 4. `image_size` (pixels, square) is the size
+    that the variant was designed for; the model takes any other as well.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ModelConfig:
                 raise ValueError(f"{field} must be positive, got {value!r}")
         for dim in self.transformer_dims:
             if dim % self.num_heads:
-                raise ValueError(f"transformer_dims must be multiples of num_heads={self.num_heads}, got {dim}")
+                raise ValueError(f"transformer_dims must be multiples of {self.num_heads} heads, got {dim}")
 
     def expanded_channels(self, in_channels: int) -> int:
         """Channels between the expansion and the projection of an inverted residual: a multiple of 8."""
@@ -67,7 +67,7 @@ class ModelConfig:
 
 
 def make_divisible(value: int, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, at least `divisor` and never under nine tenths of `value`."""
+    """The multiple of `divisor` nearest to `value`, no less than `divisor` or 0.9 `value`."""
     rounded = max(divisor, (value + divisor // 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
@@ -112,11 +112,12 @@ def get_config(name: str, **overrides: Any) -> ModelConfig:
     """The variant called `name`, with single fields replaced, such as `num_classes=10`.
 
     Raises:
-        ValueError: unknown variant (near names are suggested), unknown field, or a value that no model can have.
+        ValueError: unknown variant (near names are suggested), unknown field, or an impossible value.
         TypeError: `name` is not a string.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a model name must be a string, got {type(name).__name__}; known: {', '.join(MODELS)}")
+        known = ", ".join(MODELS)
+        raise TypeError(f"a model name must be a string, got {type(name).__name__}; known: {known}")
     if name not in MODELS:
         near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5) or list(MODELS)
         raise ValueError(f"unknown model {name!r}; did you mean {' or '.join(near)}?")

@@ -1,0 +1,120 @@
+"""MobileViT as a torch module: computes what the transformers and timm models compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
+from mobilevit_fast.model.layers import Attention, ConvNorm, FeedForward, fold, unfold
+
+
+class InvertedResidual(nn.Module):
+    """Expansion (1x1), depthwise 3x3, projection (1x1); with a shortcut where the shape allows one."""
+
+    def __init__(self, config: ModelConfig, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        hidden, eps = config.expanded_channels(in_channels), config.batch_norm_eps
+        self.expand = ConvNorm(in_channels, hidden, 1, eps=eps)
+        self.depthwise = ConvNorm(hidden, hidden, 3, stride=stride, groups=hidden, eps=eps)
+        self.project = ConvNorm(hidden, out_channels, 1, activation=False, eps=eps)
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.has_shortcut else y
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm attention and feed-forward network over [N * patch area, patches, dim]."""
+
+    def __init__(self, config: ModelConfig, dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.attention = Attention(dim, config.num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.ffn = FeedForward(dim, config.ffn_dim(dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attention(self.norm1(tokens))
+        return tokens + self.ffn(self.norm2(tokens))
+
+
+class MobileViTBlock(nn.Module):
+    """Local 3x3 convolution, attention across patches, and their fusion with the input."""
+
+    def __init__(self, config: ModelConfig, channels: int, dim: int, num_layers: int) -> None:
+        super().__init__()
+        eps = config.batch_norm_eps
+        self.patch_size = config.patch_size
+        self.local = ConvNorm(channels, channels, 3, eps=eps)
+        self.embed = nn.Conv2d(channels, dim, 1, bias=False)
+        self.layers = nn.ModuleList(TransformerLayer(config, dim) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
+        self.project = ConvNorm(dim, channels, 1, eps=eps)
+        self.fuse = ConvNorm(2 * channels, channels, 3, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embed(self.local(x))
+        height, width = y.shape[-2:]
+        tokens, grid = unfold(y, self.patch_size)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        y = fold(self.norm(tokens), grid, self.patch_size, (height, width))
+        return self.fuse(torch.cat((x, self.project(y)), dim=1))
+
+
+class MobileViT(nn.Module):
+    """MobileViT classifier: float images [N, 3, H, W], already preprocessed, to logits [N, num_classes].
+
+    H and W are free (at least 1 pixel); NCHW or channels_last memory format. Raises ValueError for any
+    other rank or number of channels.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        eps = config.batch_norm_eps
+        self.stem = ConvNorm(3, config.stem_channels, 3, stride=2, eps=eps)
+        channels = config.stem_channels
+        stages = []
+        for index, out_channels in enumerate(config.stage_channels):
+            stages.append(self._stage(index, channels, out_channels))
+            channels = out_channels
+        self.stages = nn.ModuleList(stages)
+        self.head = ConvNorm(channels, config.head_channels, 1, eps=eps)
+        self.classifier = nn.Linear(config.head_channels, config.num_classes)
+        self.apply(initialise)
+
+    def _stage(self, index: int, in_channels: int, out_channels: int) -> nn.Sequential:
+        blocks: list[nn.Module] = []
+        for position in range(STAGE_RESIDUALS[index]):
+            stride = STAGE_STRIDES[index] if position == 0 else 1
+            blocks.append(InvertedResidual(self.config, in_channels, out_channels, stride))
+            in_channels = out_channels
+        if index in TRANSFORMER_STAGES:
+            row = TRANSFORMER_STAGES.index(index)
+            dim, num_layers = self.config.transformer_dims[row], self.config.transformer_layers[row]
+            blocks.append(MobileViTBlock(self.config, out_channels, dim, num_layers))
+        return nn.Sequential(*blocks)
+
+    def forward_features(self, pixel_values: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to the last map [N, head_channels, ceil(H / 32), ceil(W / 32)]."""
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
+            raise ValueError(f"pixel_values must be [N, 3, H, W], got {list(pixel_values.shape)}")
+        x = self.stem(pixel_values)
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(x)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.classifier(self.forward_features(pixel_values).mean(dim=(2, 3)))
+
+
+def initialise(module: nn.Module) -> None:
+    """Start values for training: Kaiming convolutions (fan out), truncated normal linears, plain norms."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,242 @@
+"""Trains the small demonstration model that ships inside the package: MobileViT-XXS on CIFAR-10, on a CPU.
+
+    python -m mobilevit_fast.train.embedded --data DIR --output mobilevit_xxs.cifar10.safetensors
+
+DIR holds train.parquet and test.parquet. Every epoch ends in a checkpoint beside the output; `--resume`
+goes on from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilevit_fast.config import get_config
+from mobilevit_fast.model.mobilevit import MobileViT
+from mobilevit_fast.train.cifar import ImageSet, augment, read_parquet, resize, to_input
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result besides the data."""
+
+    image_size: int = 64
+    epochs: int = 50
+    small_image_size: int = 32
+    """Size of the first `small_epochs` epochs, which cost a third of the others."""
+    small_epochs: int = 8
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    gradient_norm: float = 2.0
+    ema_decay: float = 0.999
+    padding: int = 4
+    cutout: int = 9
+    seed: int = 0
+
+    def size_at(self, epoch: int) -> int:
+        return self.small_image_size if epoch < self.small_epochs else self.image_size
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """Linear warm-up, then a cosine down to zero; `epoch` counts fractions of an epoch."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        progress = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Trainer:
+    """Model, its moving average and the optimizer, moved on one epoch at a time."""
+
+    def __init__(self, recipe: Recipe, num_classes: int) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.epoch = 0
+        config = get_config("mobilevit_xxs", num_classes=num_classes, image_size=recipe.image_size)
+        self.model = MobileViT(config).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    def run_epoch(self, images: Tensor, labels: Tensor) -> float:
+        """One pass over uint8 images [N, S, S, 3] in a shuffled order; returns the mean loss."""
+        recipe = self.recipe
+        generator = torch.Generator().manual_seed(recipe.seed * 1000 + self.epoch)
+        order = torch.randperm(len(images), generator=generator)
+        steps = len(images) // recipe.batch_size
+        total = 0.0
+        self.model.train()
+        for step in range(steps):
+            for group in self.optimizer.param_groups:
+                group["lr"] = recipe.learning_rate_at(self.epoch + step / steps)
+            batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            pixels = augment(images[batch], padding=recipe.padding, cutout=recipe.cutout, generator=generator)
+            logits = self.model(to_input(pixels, recipe.size_at(self.epoch)))
+            loss = F.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
+            self.optimizer.step()
+            self._update_average(self.epoch * steps + step)
+            total += loss.item()
+        self.epoch += 1
+        return total / steps
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        # A young average follows the model closely, else it would remember the random start.
+        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
+        pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
+        kept, new = zip(*((a, b) for a, b in pairs if a.is_floating_point()), strict=True)
+        torch._foreach_lerp_(kept, new, 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Write all state beside `path` and rename it there."""
+        state = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = path.with_name(path.name + ".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Take up the state that `save` wrote. Raises ValueError when it belongs to another recipe."""
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != dataclasses.asdict(self.recipe):
+            raise ValueError(
+                f"{path} belongs to another recipe: {state['recipe']}; delete it or match its options"
+            )
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch_size: int = 250) -> float:
+    """Top-1 of `model` on uint8 images [N, S, S, 3], fed at their own size."""
+    correct = 0
+    for start in range(0, len(images), batch_size):
+        pixels = to_input(torch.from_numpy(images[start : start + batch_size]), images.shape[1])
+        correct += int((model(pixels).argmax(1).numpy() == labels[start : start + batch_size]).sum())
+    return correct / len(images)
+
+
+def half_state(model: nn.Module) -> dict[str, np.ndarray]:
+    """The model's floating-point state as float32 arrays whose values are rounded to float16."""
+    state = model.state_dict()
+    return {name: t.half().float().contiguous().numpy() for name, t in state.items() if t.is_floating_point()}
+
+
+def train(
+    recipe: Recipe, training: ImageSet, test: ImageSet, checkpoint: Path, log: Path, resume: bool
+) -> MobileViT:
+    """Run the recipe to its end; returns the averaged model in eval mode."""
+    trainer = Trainer(recipe, len(training.names))
+    if resume and checkpoint.exists():
+        trainer.load(checkpoint)
+    images, labels = torch.from_numpy(training.images), torch.from_numpy(training.labels)
+    while trainer.epoch < recipe.epochs:
+        size = recipe.size_at(trainer.epoch)
+        started = time.monotonic()
+        loss = trainer.run_epoch(images, labels)
+        top1 = accuracy(trainer.average, resize(test.images, size), test.labels)
+        trainer.save(checkpoint)
+        seconds = time.monotonic() - started
+        progress = f"epoch {trainer.epoch}/{recipe.epochs} {size}px {seconds:.0f}s"
+        report(log, f"{progress} loss {loss:.4f} top-1 {top1:.4f}")
+    return trainer.average
+
+
+def report(log: Path, line: str) -> None:
+    """Print a line with the time of day and append it to the log."""
+    line = f"{time.strftime('%H:%M:%S')} {line}"
+    print(line, flush=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def export(model: MobileViT, names: tuple[str, ...], output: Path) -> None:
+    """Write the model in the package's embedded format, as float16."""
+    from mobilevit_fast.image import Preprocessing
+    from mobilevit_fast.weights import Checkpoint, save_checkpoint
+
+    size = model.config.image_size
+    preprocessing = Preprocessing(
+        shortest_edge=size,
+        crop_size=(size, size),
+        resample="bilinear",
+        channel_order="RGB",
+        rescale=1 / 255,
+        mean=None,
+        std=None,
+    )
+    checkpoint = Checkpoint(
+        config=model.config,
+        tensors=half_state(model),
+        preprocessing=preprocessing,
+        labels=names,
+        source=str(output),
+    )
+    save_checkpoint(output, checkpoint, dtype="float16")
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="the safetensors file to write")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    for field in dataclasses.fields(Recipe):
+        option = "--" + field.name.replace("_", "-")
+        parser.add_argument(
+            option, type=type(field.default), default=field.default, help=f"default {field.default}"
+        )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    torch.set_num_threads(options.threads)
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
+    training, test = read_parquet(options.data / "train.parquet"), read_parquet(options.data / "test.parquet")
+    output: Path = options.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    log = output.with_suffix(".log")
+
+    model = train(recipe, training, test, output.with_suffix(".checkpoint.pt"), log, options.resume)
+
+    rounded = copy.deepcopy(model)
+    rounded.load_state_dict(
+        {name: torch.from_numpy(a) for name, a in half_state(model).items()}, strict=False
+    )
+    images = resize(test.images, recipe.image_size)
+    exact, half = accuracy(model, images, test.labels), accuracy(rounded, images, test.labels)
+    report(log, f"final top-1 {exact:.4f}, rounded to float16 {half:.4f}")
+    export(model, test.names, output)
+
+
+if __name__ == "__main__":
+    main()

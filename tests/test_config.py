@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+
+from mobilevit_fast.config import MODELS, ModelConfig, get_config, list_models, make_divisible
+
+
+def test_models_are_listed_smallest_first():
+    assert list_models()[:3] == ["mobilevit_xxs", "mobilevit_xs", "mobilevit_s"]
+
+
+def test_every_row_is_found_by_its_own_name():
+    assert [get_config(name).name for name in list_models()] == list_models()
+
+
+def test_overrides_replace_fields_and_leave_the_table_alone():
+    config = get_config("mobilevit_s", num_classes=10, image_size=64)
+    assert (config.num_classes, config.image_size) == (10, 64)
+    assert MODELS["mobilevit_s"].num_classes == 1000
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        get_config("mobilevit_s").num_classes = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "suggested"),
+    [("mobilevit", "mobilevit_s"), ("mobilevit_m", "mobilevit_s"), ("MobileViT_XXS", "mobilevit_xxs")],
+)
+def test_an_unknown_name_suggests_near_ones(given, suggested):
+    with pytest.raises(ValueError, match=f"unknown model '{given}'.*{suggested}"):
+        get_config(given)
+
+
+def test_a_name_near_to_nothing_lists_all():
+    with pytest.raises(ValueError, match="mobilevit_xxs or mobilevit_xs or mobilevit_s"):
+        get_config("resnet50")
+
+
+def test_a_name_that_is_no_string_is_refused():
+    with pytest.raises(TypeError, match="got int"):
+        get_config(3)
+
+
+def test_an_unknown_field_is_named():
+    with pytest.raises(ValueError, match=r"unknown config field classes.*num_classes"):
+        get_config("mobilevit_s", classes=10)
+
+
+@pytest.mark.parametrize("field", ["num_classes", "image_size", "stem_channels", "patch_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_must_be_positive(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be positive, got {value}"):
+        get_config("mobilevit_s", **{field: value})
+
+
+def test_lists_have_one_entry_for_each_stage():
+    with pytest.raises(ValueError, match="stage_channels needs 5 entries, got 2"):
+        get_config("mobilevit_s", stage_channels=(1, 2))
+
+
+def test_heads_divide_the_transformer_width():
+    with pytest.raises(ValueError, match="multiples of 5 heads, got 144"):
+        get_config("mobilevit_s", num_heads=5)
+
+
+def test_lists_become_tuples_so_that_configs_stay_hashable():
+    config = get_config("mobilevit_s", transformer_dims=[144, 192, 240])
+    assert isinstance(config, ModelConfig)
+    assert hash(config) == hash(get_config("mobilevit_s"))
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1, 8), (8, 8), (11, 16), (12, 16), (19, 24), (100, 104)])
+def test_make_divisible_never_loses_a_tenth(value, expected):
+    assert make_divisible(value, 8) == expected
