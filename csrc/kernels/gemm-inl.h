@@ -114,6 +114,20 @@ __attribute__((noinline)) void PanelRows(const Operand<typename Dot::Unit>& oper
   }
 }
 
+// The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.
+template <class Dot, Activation kActivation, bool kResidual, class Out>
+MVF_INLINE void PanelRows(int vectors, const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
+                          const float* panel, const Destination<Out>& to, int64_t column, int64_t columns_left) {
+  const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
+  if (vectors == 3) {
+    PanelRows<Dot, TileRows(3), 3, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+  } else if (vectors == 2) {
+    PanelRows<Dot, TileRows(2), 2, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+  } else {
+    PanelRows<Dot, TileRows(1), 1, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+  }
+}
+
 // All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels pass.
 template <class Dot, Activation kActivation, bool kResidual, class Out>
 void Gemm(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end, int64_t columns, const void* packed,
@@ -125,16 +139,8 @@ void Gemm(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end
   for (int64_t m = begin; m < end; m += block) {
     const int64_t stop = Min(m + block, end);
     ForEachPanel(columns, total_units, [&](int vectors, int64_t column, int64_t slot) {
-      const float* panel = static_cast<const float*>(packed) + slot;
-      const int64_t left = columns - column - (vectors - 1) * Vec::kLanes;
-      const int last_lanes = static_cast<int>(Min(left, Vec::kLanes));
-      if (vectors == 3) {
-        PanelRows<Dot, TileRows(3), 3, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
-      } else if (vectors == 2) {
-        PanelRows<Dot, TileRows(2), 2, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
-      } else {
-        PanelRows<Dot, TileRows(1), 1, kActivation, kResidual>(operand, m, stop, panel, to, column, last_lanes);
-      }
+      PanelRows<Dot, kActivation, kResidual>(vectors, operand, m, stop, static_cast<const float*>(packed) + slot, to,
+                                             column, columns - column);
     });
   }
 }
