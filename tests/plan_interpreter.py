@@ -18,7 +18,9 @@ def _interpret_one(plan: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
     for step in plan["steps"]:
         values[step["output"]] = _KINDS[step["kind"]](step, values, image)
         channels = plan["tensors"][step["output"]]["channels"]
-        assert values[step["output"]].shape[-1] == channels, f"{step['name']} does not write {channels} channels"
+        assert values[step["output"]].shape[-1] == channels, (
+            f"{step['name']} does not write {channels} channels"
+        )
     return [values[index] for index in plan["outputs"]]
 
 
@@ -50,7 +52,9 @@ def _inverted_residual(step, values, image):
     x, shape, weights = values[step["input"]], step["inverted_residual"], step["inverted_residual_weights"]
     expanded = _activate(_matmul(x, weights["expand"]), "silu")
     kernel = weights["depthwise"]["weight"].astype(np.float64)
-    filtered = np.einsum("yxcij,ijc->yxc", _windows(expanded, shape["stride"]), kernel) + _bias(weights["depthwise"])
+    filtered = np.einsum("yxcij,ijc->yxc", _windows(expanded, shape["stride"]), kernel) + _bias(
+        weights["depthwise"]
+    )
     y = _matmul(_activate(filtered, "silu"), weights["project"])
     return x + y if shape["residual"] else y
 
@@ -93,7 +97,9 @@ def _layer_norm(step, values, image):
 
 def _resize_to_patch(step, values, image):
     x = values[step["input"]]
-    return _resize(x, *(-(-x.shape[axis] // p) * p for axis, p in enumerate((step["patch_height"], step["patch_width"]))))
+    return _resize(
+        x, *(-(-x.shape[axis] // p) * p for axis, p in enumerate((step["patch_height"], step["patch_width"])))
+    )
 
 
 def _resize_like(step, values, image):

@@ -1,8 +1,9 @@
 """From a config and its tensors to a plan: the network as plain data that `_C.Engine` takes.
 
-Lowering happens once. It folds each BatchNorm into the convolution before it and each layer norm's scale and shift into
-the linear after it (both in float64), lays the weights out channels last and names, for each dense 3x3 convolution, the
-algorithm that suits its map. A plan knows channels but no image size: the engine infers the sizes from each image.
+Lowering happens once. It folds each BatchNorm into the convolution before it and each layer norm's scale and
+shift into the linear after it (both in float64), lays the weights out channels last and names the algorithm of
+each dense 3x3 convolution by the size of its map. A plan knows channels but no image size: the engine infers the
+sizes from each image.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ PRECISIONS = ("fp32",)
 """Precisions that this version computes in."""
 
 OUTPUTS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "stages.4", "features", "pooled", "logits")
-"""What a plan can hand out, in the order of computation: maps [H, W, C], then the vectors `pooled` and `logits`."""
+"""What a plan can hand out, in the order of computation: maps, then the vectors `pooled` and `logits`."""
 
 NONE = -1
 """Stands for "no tensor" where a step names one."""
@@ -36,16 +37,17 @@ def lower(
 
     Args:
         config: the variant.
-        tensors: its parameters and BatchNorm statistics under this project's names, any float type, torch layouts
-            ([out, in, 3, 3] convolutions, [out, in] linears).
+        tensors: its parameters and BatchNorm statistics under this project's names, any float type, torch
+            layouts ([out, in, 3, 3] convolutions, [out, in] linears).
         precision: one of `PRECISIONS`.
-        outputs: names of `OUTPUTS`; computation stops after the last of them, and tensors beyond it are not needed.
-        reverse_channels: the image's channels come in the opposite order of the one that the weights were trained
-            with (RGB for BGR); folded into the stem's weights, so it costs nothing.
+        outputs: names of `OUTPUTS`; computation stops after the last of them, and tensors beyond it are not
+            needed.
+        reverse_channels: the image's channels come in the opposite order of the one that the weights were
+            trained with (RGB for BGR); folded into the stem's weights, so it costs nothing.
 
     Returns:
-        `{"image_channels", "tensors", "steps", "outputs"}`, the form that `_C.Engine` takes; weights are contiguous
-        float32 arrays.
+        `{"image_channels", "tensors", "steps", "outputs"}`, the form that `_C.Engine` takes; weights are
+        contiguous float32 arrays.
 
     Raises:
         ValueError: unknown precision or output, or a tensor that is missing or has the wrong shape, named.
@@ -110,11 +112,13 @@ class _Lowering:
                 channels = out_channels
             size = -(-size // STAGE_STRIDES[stage])
             if stage in TRANSFORMER_STAGES:
-                x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, TRANSFORMER_STAGES.index(stage))
+                row = TRANSFORMER_STAGES.index(stage)
+                x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, row)
             yield f"stages.{stage}", x
-        x = self.linear("head", x, *self.convolution("head", channels, config.head_channels, 1), activation="silu")
+        head = self.convolution("head", channels, config.head_channels, 1)
+        x = self.linear("head", x, *head, activation="silu")
         yield "features", x
-        x = self.append("global_pool", "pool", config.head_channels, is_float=True, input=x)
+        x = self.append("global_pool", "pool", config.head_channels, input=x)
         yield "pooled", x
         weight = self.take("classifier.weight", (config.num_classes, config.head_channels))
         bias = self.take("classifier.bias", (config.num_classes,))
@@ -161,7 +165,9 @@ class _Lowering:
         local = self.conv3x3(f"{name}.local", x, NONE, channels, size)
         embed = self.take(f"{name}.embed.weight", (dim, channels, 1, 1))
         stream = self.linear(f"{name}.embed", local, embed, None, is_float=True)
-        stream = self.append("resize_to_patch", f"{name}.resize_to_patch", dim, is_float=True, input=stream, **patch_size)
+        stream = self.append(
+            *("resize_to_patch", f"{name}.resize_to_patch", dim), is_float=True, input=stream, **patch_size
+        )
         for layer in range(self.config.transformer_layers[row]):
             self.transformer_layer(f"{name}.layers.{layer}", stream, dim, patch_size)
         y = self.append(
@@ -172,7 +178,8 @@ class _Lowering:
             beta=_float32(self.take(f"{name}.norm.bias", (dim,))),
         )
         y = self.append("resize_like", f"{name}.resize_like", dim, input=y, like=x)
-        y = self.linear(f"{name}.project", y, *self.convolution(f"{name}.project", dim, channels, 1), activation="silu")
+        project = self.convolution(f"{name}.project", dim, channels, 1)
+        y = self.linear(f"{name}.project", y, *project, activation="silu")
         return self.conv3x3(f"{name}.fuse", x, y, channels, size)
 
     def transformer_layer(self, name: str, stream: int, dim: int, patch_size: dict[str, int]) -> None:
@@ -181,7 +188,9 @@ class _Lowering:
         bias = self.take(f"{name}.attention.qkv.bias", (3 * dim,))
         weight, bias = self.fold_layer_norm(f"{name}.norm1", weight, bias)
         qkv = self.linear(f"{name}.attention.qkv", stream, weight, bias, normalize=True)
-        mixed = self.append("attention", f"{name}.attention", dim, input=qkv, heads=self.config.num_heads, **patch_size)
+        mixed = self.append(
+            *("attention", f"{name}.attention", dim), input=qkv, heads=self.config.num_heads, **patch_size
+        )
         weight = self.take(f"{name}.attention.projection.weight", (dim, dim))
         bias = self.take(f"{name}.attention.projection.bias", (dim,))
         self.linear(f"{name}.attention.projection", mixed, weight, bias, residual=stream)
@@ -252,7 +261,14 @@ class _Lowering:
         )
 
     def append(
-        self, kind: str, name: str, channels: int, *, is_float: bool = False, output: int = NONE, **fields: Any
+        self,
+        kind: str,
+        name: str,
+        channels: int,
+        *,
+        is_float: bool = False,
+        output: int = NONE,
+        **fields: Any,
     ) -> int:
         """Appends a step that writes the tensor `output`, or a new one of `channels` channels."""
         if output == NONE:
@@ -265,23 +281,27 @@ class _Lowering:
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name not in self.source:
-            raise ValueError(f"{self.config.name} needs the tensor {name} of shape {list(shape)}, which is missing")
+            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, which is missing")
         array = np.asarray(self.source[name], dtype=np.float64)
         if array.shape != shape:
-            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, got {list(array.shape)}")
+            given = list(array.shape)
+            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, got {given}")
         return array
 
     def convolution(self, name: str, inputs: int, out: int, kernel: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weight [out, inputs, kernel, kernel] and bias [out] of a convolution with its BatchNorm folded in."""
+        """Weight [out, inputs, kernel, kernel] and bias [out] of a convolution, its BatchNorm folded in."""
         weight = self.take(f"{name}.conv.weight", (out, inputs, kernel, kernel))
         gamma, beta, mean, variance = (
-            self.take(f"{name}.norm.{part}", (out,)) for part in ("weight", "bias", "running_mean", "running_var")
+            self.take(f"{name}.norm.{part}", (out,))
+            for part in ("weight", "bias", "running_mean", "running_var")
         )
         scale = gamma / np.sqrt(variance + self.config.batch_norm_eps)
         return weight * scale[:, None, None, None], beta - mean * scale
 
-    def fold_layer_norm(self, name: str, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The linear that, fed with normalised rows, equals the layer norm `name` followed by the given linear."""
+    def fold_layer_norm(
+        self, name: str, weight: np.ndarray, bias: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The linear that does to normalised rows what the layer norm `name` and this linear would."""
         inputs = weight.shape[1]
         gamma, beta = self.take(f"{name}.weight", (inputs,)), self.take(f"{name}.bias", (inputs,))
         return weight * gamma, bias + weight @ beta
