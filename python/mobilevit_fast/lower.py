@@ -2,8 +2,8 @@
 
 Lowering happens once. It folds each BatchNorm into the convolution before it and each layer norm's scale and
 shift into the linear after it (both in float64), lays the weights out channels last and names the algorithm
-of each dense 3x3 convolution by the size of its map. A plan knows channels but no image size: the engine infers
-the sizes from each image.
+of each dense 3x3 convolution by the size of its map. A plan knows channels but no sizes: the engine infers
+them from each image.
 """
 
 from __future__ import annotations
