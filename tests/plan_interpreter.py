@@ -8,7 +8,7 @@ import numpy as np
 
 
 def interpret(plan: dict[str, Any], images: np.ndarray) -> list[np.ndarray]:
-    """Outputs of `plan` for images [N, C, H, W]: maps [N, H, W, C] and vectors [N, C], as float64."""
+    """Outputs of `plan` for images [N, C, H, W]: maps [N, C, H, W] and vectors [N, C], as float64."""
     runs = [_interpret_one(plan, image) for image in np.asarray(images, dtype=np.float64)]
     return [np.stack(values) for values in zip(*runs, strict=True)]
 
@@ -21,7 +21,7 @@ def _interpret_one(plan: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
         assert values[step["output"]].shape[-1] == channels, (
             f"{step['name']} does not write {channels} channels"
         )
-    return [values[index] for index in plan["outputs"]]
+    return [np.moveaxis(values[index], -1, 0) for index in plan["outputs"]]
 
 
 def _stem(step, values, image):
@@ -141,7 +141,8 @@ def _bias(weights):
 
 def _activate(x, activation):
     assert activation in ("none", "silu"), activation
-    return x / (1 + np.exp(-x)) if activation == "silu" else x
+    # tanh does not overflow where exp would.
+    return x * 0.5 * (1 + np.tanh(x / 2)) if activation == "silu" else x
 
 
 _KINDS = {

@@ -1,0 +1,1 @@
+"""Measures this project beside its peers in one process: for `mobilevit-fast bench` and benchmarks/."""
