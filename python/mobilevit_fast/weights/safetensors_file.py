@@ -1,0 +1,155 @@
+"""Reading and writing of safetensors files.
+
+The reader is our own for three reasons: errors that name the file and the tensor, bfloat16 without torch,
+    and one
+tensor in memory at a time instead of the whole file beside its copies.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mobilevit_fast.weights.atomic import replacing
+
+_MAX_HEADER = 100_000_000
+_MAX_RANK = 16
+_MAX_ELEMENTS = 2**48
+_BFLOAT16 = "BF16"
+
+_DTYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    _BFLOAT16: np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+
+
+def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """All tensors of a file in their own dtype (bfloat16 as float32), and the file's metadata.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not safetensors, is cut off, or its header does not describe its content.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no safetensors file {str(path)!r}")
+    with path.open("rb") as file:
+        try:
+            return _read(file, path.stat().st_size)
+        except _MalformedError as error:
+            raise ValueError(f"{str(path)!r} is not a valid safetensors file: {error}") from None
+
+
+def write_safetensors(
+    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and metadata to `path`, which appears or changes only when all is written."""
+    from safetensors.numpy import save_file
+
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata=dict(metadata))
+
+
+class _MalformedError(Exception):
+    pass
+
+
+def _read(file: BinaryIO, size: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    if size < 8:
+        raise _MalformedError(f"it has {size} bytes, too few for a header")
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(size - 8, _MAX_HEADER):
+        raise _MalformedError(f"its header claims {length} bytes, the file has {size}")
+    header = _parse_header(file.read(length))
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _MalformedError("its metadata is not a map of strings")
+    entries = sorted(
+        (_parse_entry(name, entry) for name, entry in header.items()), key=lambda entry: entry[3]
+    )
+    position = 0
+    for name, _, _, begin, end in entries:
+        if begin != position:
+            raise _MalformedError(
+                f"tensor {_short(name)} starts at byte {begin} of the data, expected {position}"
+            )
+        position = end
+    if position != size - 8 - length:
+        raise _MalformedError(f"its tensors take {position} bytes, the file has {size - 8 - length} for them")
+    return {name: _read_tensor(file, name, dtype, shape) for name, dtype, shape, _, _ in entries}, metadata
+
+
+def _parse_header(content: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise _MalformedError("its header names something twice")
+        return dict(pairs)
+
+    try:
+        header = json.loads(content, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise _MalformedError(f"its header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise _MalformedError("its header is not a map")
+    return header
+
+
+def _parse_entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _MalformedError(f"tensor {_short(name)} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise _MalformedError(f"tensor {_short(name)} has dtype {_short(dtype)}; known: {', '.join(_DTYPES)}")
+    # numpy multiplies all dimensions but the empty ones.
+    if (
+        not _are_counts(shape)
+        or len(shape) > _MAX_RANK
+        or math.prod(edge or 1 for edge in shape) > _MAX_ELEMENTS
+    ):
+        raise _MalformedError(f"tensor {_short(name)} has the impossible shape {_short(shape)}")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _MalformedError(f"tensor {_short(name)} has the impossible offsets {_short(offsets)}")
+    wanted, given = math.prod(shape) * _DTYPES[dtype].itemsize, offsets[1] - offsets[0]
+    if given != wanted:
+        raise _MalformedError(
+            f"tensor {_short(name)}: {dtype} {shape} is {wanted} bytes, its offsets give {given}"
+        )
+    return name, dtype, tuple(shape), offsets[0], offsets[1]
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _short(value: Any) -> str:
+    # A hostile header can hold a name of many megabytes.
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _read_tensor(file: BinaryIO, name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    tensor = np.empty(shape, _DTYPES[dtype])
+    if file.readinto(tensor.reshape(-1).view(np.uint8)) != tensor.nbytes:
+        raise _MalformedError(f"it was cut off while tensor {_short(name)} was read")
+    if dtype != _BFLOAT16:
+        return tensor
+    # bfloat16 is the upper half of a float32.
+    return (tensor.astype(np.uint32) << 16).view(np.float32)
