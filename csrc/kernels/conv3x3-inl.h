@@ -1,0 +1,58 @@
+// Dense 3x3 convolution by the algorithm that its shape names.
+#pragma once
+
+namespace mvf {
+namespace {
+
+template <class Dot>
+size_t Conv3x3PackedBytes(const Conv3x3Shape& shape) {
+  switch (shape.algorithm) {
+    case ConvAlgorithm::kWinograd2:
+      return WinogradPackedBytes<Dot, 2>(shape);
+    case ConvAlgorithm::kWinograd4:
+      return WinogradPackedBytes<Dot, 4>(shape);
+    case ConvAlgorithm::kDirect:
+      break;
+  }
+  return DirectPackedBytes<Dot>(shape);
+}
+
+template <class Dot>
+void Conv3x3Pack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void* packed) {
+  switch (shape.algorithm) {
+    case ConvAlgorithm::kWinograd2:
+      return WinogradPack<Dot, 2>(shape, weights, packed);
+    case ConvAlgorithm::kWinograd4:
+      return WinogradPack<Dot, 4>(shape, weights, packed);
+    case ConvAlgorithm::kDirect:
+      return DirectPack<Dot>(shape, weights, packed);
+  }
+}
+
+template <class Dot>
+size_t Conv3x3ScratchBytes(const Conv3x3Args& args) {
+  switch (args.shape.algorithm) {
+    case ConvAlgorithm::kWinograd2:
+      return WinogradScratchBytes<Dot, 2>(args);
+    case ConvAlgorithm::kWinograd4:
+      return WinogradScratchBytes<Dot, 4>(args);
+    case ConvAlgorithm::kDirect:
+      break;
+  }
+  return DirectScratchBytes<Dot>(args.shape, args.output);
+}
+
+template <class Dot>
+void Conv3x3Run(const Conv3x3Args& args, Range rows, void* scratch) {
+  switch (args.shape.algorithm) {
+    case ConvAlgorithm::kWinograd2:
+      return WinogradRun<Dot, 2>(args, rows, scratch);
+    case ConvAlgorithm::kWinograd4:
+      return WinogradRun<Dot, 4>(args, rows, scratch);
+    case ConvAlgorithm::kDirect:
+      return DirectRun<Dot>(args, rows, scratch);
+  }
+}
+
+}  // namespace
+}  // namespace mvf
