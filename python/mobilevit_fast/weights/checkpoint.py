@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from mobilevit_fast.weights.names import CVNETS, OURS, TIMM, TRANSFORMERS, find_
 from mobilevit_fast.weights.pickled import read_pickled
 from mobilevit_fast.weights.safetensors_file import read_safetensors, write_safetensors
 from mobilevit_fast.weights.sources import PICKLED_SUFFIXES, SourceFiles, find_source
+
+_LOGGER = logging.getLogger(__name__)
 
 METADATA_KEY = "mobilevit_fast"
 """Key in the metadata of a safetensors file of ours that holds config, preprocessing and labels as JSON."""
@@ -65,7 +68,7 @@ def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None
         source: a name of `embedded_names`, a folder of transformers or timm, a weights file (.safetensors, or
             .bin/.pt/.pth of torch.save), or a hub id such as "apple/mobilevit-small".
         num_classes: give the checkpoint a new, untrained classifier of so many classes, unless it has as
-            many; needed where it has no classifier at all. None keeps its own.
+            many; needed where it has no classifier at all. It is logged as a warning. None keeps its own.
 
     Raises:
         FileNotFoundError: no such file, folder or hub id.
@@ -87,6 +90,7 @@ def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None
         raise ValueError(
             f"{files.name!r} is a backbone without classifier; pass num_classes to give it a new one"
         )
+    _LOGGER.warning("%s gets an untrained classifier of %d classes", files.name, num_classes)
     return with_new_classifier(checkpoint, num_classes)
 
 
@@ -170,7 +174,7 @@ def _from_state(state: Mapping[str, Any], files: SourceFiles) -> Checkpoint:
             preprocessing = from_timm(files.config.get("pretrained_cfg") or files.config)
         else:
             size = config.image_size
-            preprocessing = Preprocessing(shortest_edge=size + 32, crop_size=(size, size))
+            preprocessing = Preprocessing(shortest_edge=round(size * 9 / 8), crop_size=(size, size))
     if files.preprocessor:
         with _blaming(f"preprocessor_config.json of {source}"):
             preprocessing = from_huggingface(files.preprocessor)

@@ -55,7 +55,16 @@ def config_from_transformers(config: Mapping[str, Any], num_classes: int) -> Mod
 
 
 def config_to_transformers(config: ModelConfig, labels: Sequence[str]) -> dict[str, Any]:
-    """The content of a config.json from which transformers builds MobileViTForImageClassification."""
+    """The content of a config.json from which transformers builds MobileViTForImageClassification.
+
+    Raises:
+        ValueError: a number of transformer layers or a BatchNorm epsilon that transformers does not have.
+    """
+    default = MODELS["mobilevit_s"]
+    for field in ("transformer_layers", "batch_norm_eps"):
+        value, only = getattr(config, field), getattr(default, field)
+        if value != only:
+            raise ValueError(f"transformers' MobileViT has {field} {only} only, this model has {value}")
     return {
         "architectures": ["MobileViTForImageClassification"],
         "model_type": "mobilevit",

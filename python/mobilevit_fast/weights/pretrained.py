@@ -23,16 +23,17 @@ def save_pretrained(folder: str | os.PathLike, checkpoint: Checkpoint) -> None:
     folder is made if need be; files of these names in it are replaced, each when its successor is whole.
 
     Raises:
-        ValueError: preprocessing that no processor of transformers does.
+        ValueError: a config or preprocessing that transformers cannot express; nothing is written then.
         FileExistsError: `folder` is a file.
     """
     folder = Path(folder)
+    config = config_to_transformers(checkpoint.config, checkpoint.labels)
     preprocessor = to_huggingface(checkpoint.preprocessing)
     folder.mkdir(parents=True, exist_ok=True)
     state = to_transformers(checkpoint.tensors, checkpoint.config)
     write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
     _write_json(folder / "preprocessor_config.json", preprocessor)
-    _write_json(folder / "config.json", config_to_transformers(checkpoint.config, checkpoint.labels))
+    _write_json(folder / "config.json", config)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

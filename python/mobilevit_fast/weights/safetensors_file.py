@@ -63,7 +63,7 @@ def write_safetensors(
     """Write tensors and metadata to `path`, which appears or changes only when all is written."""
     from safetensors.numpy import save_file
 
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(contiguous, temporary, metadata=dict(metadata))
 
