@@ -59,7 +59,7 @@ class ModelConfig:
 
     def expanded_channels(self, in_channels: int) -> int:
         """Channels between the expansion and the projection of an inverted residual: a multiple of 8."""
-        return make_divisible(int(round(in_channels * self.expand_ratio)), 8)
+        return make_divisible(round(in_channels * self.expand_ratio), 8)
 
     def ffn_dim(self, dim: int) -> int:
         """Hidden width of the feed-forward network of a transformer layer of width `dim`."""

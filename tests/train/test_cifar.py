@@ -1,30 +1,10 @@
-import io
-import json
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from mobilevit_fast.train.cifar import augment, read_parquet, resize, to_input
 
-pyarrow = pytest.importorskip("pyarrow")
-
-
-def write_parquet(path, images, labels, names):
-    from pyarrow import parquet
-
-    def encode(image):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        return {"bytes": buffer.getvalue(), "path": None}
-
-    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    table = pyarrow.table({"image": pyarrow.array([encode(i) for i in images], kind), "label": labels})
-    if names is not None:
-        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
-    parquet.write_table(table, path)
+pytest.importorskip("pyarrow")
 
 
 @pytest.fixture
@@ -32,7 +12,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 
 
-def test_parquet_is_read_with_its_class_names(tmp_path, images):
+def test_parquet_is_read_with_its_class_names(tmp_path, images, write_parquet):
     write_parquet(tmp_path / "a.parquet", images, [0, 1, 2, 0, 1, 2], ["cat", "dog", "frog"])
     data = read_parquet(tmp_path / "a.parquet")
     np.testing.assert_array_equal(data.images, images)
@@ -45,7 +25,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_parquet(tmp_path / "train.parquet")
 
 
-def test_a_parquet_without_class_names_is_refused(tmp_path, images):
+def test_a_parquet_without_class_names_is_refused(tmp_path, images, write_parquet):
     write_parquet(tmp_path / "a.parquet", images, [0] * 6, None)
     with pytest.raises(ValueError, match="no class names"):
         read_parquet(tmp_path / "a.parquet")

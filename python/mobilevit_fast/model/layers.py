@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ConvNorm(nn.Module):
@@ -35,7 +35,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.conv(x))
-        return F.silu(y) if self.activation else y
+        return functional.silu(y) if self.activation else y
 
 
 class Attention(nn.Module):
@@ -51,7 +51,7 @@ class Attention(nn.Module):
         batch, length, dim = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
         return self.projection(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 
@@ -64,7 +64,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.down(F.silu(self.up(tokens)))
+        return self.down(functional.silu(self.up(tokens)))
 
 
 def unfold(x: Tensor, patch_size: int) -> tuple[Tensor, tuple[int, int]]:
@@ -77,7 +77,7 @@ def unfold(x: Tensor, patch_size: int) -> tuple[Tensor, tuple[int, int]]:
     rows, columns = -(-height // patch_size), -(-width // patch_size)
     full_size = (rows * patch_size, columns * patch_size)
     if full_size != (height, width):
-        x = F.interpolate(x, size=full_size, mode="bilinear", align_corners=False)
+        x = functional.interpolate(x, size=full_size, mode="bilinear", align_corners=False)
     x = x.reshape(batch, dim, rows, patch_size, columns, patch_size).permute(0, 3, 5, 2, 4, 1)
     return x.reshape(batch * patch_size**2, rows * columns, dim), (rows, columns)
 
@@ -89,5 +89,5 @@ def fold(tokens: Tensor, grid: tuple[int, int], patch_size: int, size: tuple[int
     x = tokens.reshape(-1, patch_size, patch_size, rows, columns, dim).permute(0, 5, 3, 1, 4, 2)
     x = x.reshape(-1, dim, rows * patch_size, columns * patch_size)
     if x.shape[-2:] != size:
-        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
     return x

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
+from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model.layers import Attention, ConvNorm, FeedForward, fold, unfold
+from mobilevit_fast.weights import Checkpoint, save_pretrained
+from mobilevit_fast.weights.labels import numbered_labels
 
 
 class InvertedResidual(nn.Module):
@@ -69,11 +76,31 @@ class MobileViT(nn.Module):
 
     H and W are free (at least 1 pixel); NCHW or channels_last memory format. Raises ValueError for any
     other rank or number of channels.
+
+    Args:
+        config: the variant.
+        labels: names of the classes, in order; None numbers them.
+        preprocessing: how images are prepared; None for RGB at the config's image size, cut from an image
+            resized to nine eighths of it.
+
+    Raises:
+        ValueError: not one label for each class.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
         super().__init__()
+        labels = numbered_labels(config.num_classes) if labels is None else tuple(labels)
+        if len(labels) != config.num_classes:
+            raise ValueError(f"{config.num_classes} classes need as many labels, got {len(labels)}")
         self.config = config
+        self.labels = labels
+        self.preprocessing = preprocessing or default_preprocessing(config.image_size)
         eps = config.batch_norm_eps
         self.stem = ConvNorm(3, config.stem_channels, 3, stride=2, eps=eps)
         channels = config.stem_channels
@@ -109,6 +136,36 @@ class MobileViT(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         return self.classifier(self.forward_features(pixel_values).mean(dim=(2, 3)))
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that defines the model, as plain data; the weights are float32 copies."""
+        tensors = {
+            name: np.ascontiguousarray(tensor.detach().float().cpu().numpy()).copy()
+            for name, tensor in self.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        return Checkpoint(
+            config=self.config,
+            tensors=tensors,
+            preprocessing=self.preprocessing,
+            labels=self.labels,
+            source=self.config.name,
+        )
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that `from_pretrained` and transformers' Auto classes load, with the same answers.
+
+        Files of an earlier save are replaced. Raises ValueError where transformers has no setting for what
+        the config or preprocessing asks, and FileExistsError where `folder` is a file.
+        """
+        save_pretrained(folder, self.checkpoint())
+
+
+def default_preprocessing(image_size: int) -> Preprocessing:
+    """Shortest edge to nine eighths of `image_size` (bilinear), centre crop, 0..1, RGB."""
+    return Preprocessing(
+        shortest_edge=round(image_size * 9 / 8), crop_size=(image_size, image_size), channel_order="RGB"
+    )
 
 
 def initialise(module: nn.Module) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def to_input(images: Tensor, size: int) -> Tensor:
     """uint8 NHWC images to model input: float32 NCHW in 0..1, channels_last in memory, [N, 3, size, size]."""
     pixels = images.permute(0, 3, 1, 2).float().div_(255)
     if images.shape[1] != size:
-        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+        pixels = functional.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
     return pixels.contiguous(memory_format=torch.channels_last)
 
 

@@ -18,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mobilevit_fast.config import get_config
-from mobilevit_fast.model.mobilevit import MobileViT
+from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.model import MobileViT, from_pretrained
 from mobilevit_fast.train.cifar import ImageSet, augment, read_parquet, resize, to_input
+from mobilevit_fast.weights import save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ class Recipe:
 class Trainer:
     """Model, its moving average and the optimizer, moved on one epoch at a time."""
 
-    def __init__(self, recipe: Recipe, num_classes: int) -> None:
+    def __init__(self, recipe: Recipe, labels: tuple[str, ...]) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.epoch = 0
-        config = get_config("mobilevit_xxs", num_classes=num_classes, image_size=recipe.image_size)
-        self.model = MobileViT(config).to(memory_format=torch.channels_last)
+        size = recipe.image_size
+        config = get_config("mobilevit_xxs", num_classes=len(labels), image_size=size)
+        preprocessing = Preprocessing(shortest_edge=size, crop_size=(size, size), channel_order="RGB")
+        model = MobileViT(config, labels=labels, preprocessing=preprocessing)
+        self.model = model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -88,7 +93,7 @@ class Trainer:
             batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             pixels = augment(images[batch], padding=recipe.padding, cutout=recipe.cutout, generator=generator)
             logits = self.model(to_input(pixels, recipe.size_at(self.epoch)))
-            loss = F.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
+            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
@@ -142,17 +147,11 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch_siz
     return correct / len(images)
 
 
-def half_state(model: nn.Module) -> dict[str, np.ndarray]:
-    """The model's floating-point state as float32 arrays whose values are rounded to float16."""
-    state = model.state_dict()
-    return {name: t.half().float().contiguous().numpy() for name, t in state.items() if t.is_floating_point()}
-
-
 def train(
     recipe: Recipe, training: ImageSet, test: ImageSet, checkpoint: Path, log: Path, resume: bool
 ) -> MobileViT:
     """Run the recipe to its end; returns the averaged model in eval mode."""
-    trainer = Trainer(recipe, len(training.names))
+    trainer = Trainer(recipe, training.names)
     if resume and checkpoint.exists():
         trainer.load(checkpoint)
     images, labels = torch.from_numpy(training.images), torch.from_numpy(training.labels)
@@ -174,31 +173,6 @@ def report(log: Path, line: str) -> None:
     print(line, flush=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-
-
-def export(model: MobileViT, names: tuple[str, ...], output: Path) -> None:
-    """Write the model in the package's embedded format, as float16."""
-    from mobilevit_fast.image import Preprocessing
-    from mobilevit_fast.weights import Checkpoint, save_checkpoint
-
-    size = model.config.image_size
-    preprocessing = Preprocessing(
-        shortest_edge=size,
-        crop_size=(size, size),
-        resample="bilinear",
-        channel_order="RGB",
-        rescale=1 / 255,
-        mean=None,
-        std=None,
-    )
-    checkpoint = Checkpoint(
-        config=model.config,
-        tensors=half_state(model),
-        preprocessing=preprocessing,
-        labels=names,
-        source=str(output),
-    )
-    save_checkpoint(output, checkpoint, dtype="float16")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -228,14 +202,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     model = train(recipe, training, test, output.with_suffix(".checkpoint.pt"), log, options.resume)
 
-    rounded = copy.deepcopy(model)
-    rounded.load_state_dict(
-        {name: torch.from_numpy(a) for name, a in half_state(model).items()}, strict=False
-    )
+    save_checkpoint(output, model.checkpoint(), dtype="float16")
     images = resize(test.images, recipe.image_size)
-    exact, half = accuracy(model, images, test.labels), accuracy(rounded, images, test.labels)
-    report(log, f"final top-1 {exact:.4f}, rounded to float16 {half:.4f}")
-    export(model, test.names, output)
+    top1 = [accuracy(which, images, test.labels) for which in (model, from_pretrained(output))]
+    report(log, f"final top-1 {top1[0]:.4f}, as written in float16 {top1[1]:.4f}")
 
 
 if __name__ == "__main__":
