@@ -1,0 +1,49 @@
+// Walking a row vector by vector: every vector is whole but the last, and a loop body is written once for
+// both.
+#pragma once
+
+namespace mvf {
+namespace {
+
+struct AllLanes {
+  template <class Element>
+  MVF_INLINE Vec Load(const Element* p) const {
+    return Vec::Load(p);
+  }
+  template <class Element>
+  MVF_INLINE void Store(Vec v, Element* p) const {
+    v.Store(p);
+  }
+  // v, with `outside` in the lanes behind the row's end.
+  MVF_INLINE Vec Fill(Vec v, float /*outside*/) const { return v; }
+};
+
+struct SomeLanes {
+  int count;  // 1 <= count < Vec::kLanes
+
+  template <class Element>
+  MVF_INLINE Vec Load(const Element* p) const {
+    return Vec::LoadPartial(p, count);
+  }
+  template <class Element>
+  MVF_INLINE void Store(Vec v, Element* p) const {
+    v.StorePartial(p, count);
+  }
+  MVF_INLINE Vec Fill(Vec v, float outside) const {
+    float lanes[Vec::kLanes];
+    v.Store(lanes);
+    for (int i = count; i < Vec::kLanes; ++i) lanes[i] = outside;
+    return Vec::Load(lanes);
+  }
+};
+
+// visit(column, lanes) for columns begin, begin + kLanes, ... below end.
+template <class Visit>
+MVF_INLINE void ForEachVector(int64_t begin, int64_t end, Visit visit) {
+  int64_t column = begin;
+  for (; column + Vec::kLanes <= end; column += Vec::kLanes) visit(column, AllLanes{});
+  if (column < end) visit(column, SomeLanes{static_cast<int>(end - column)});
+}
+
+}  // namespace
+}  // namespace mvf
