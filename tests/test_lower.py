@@ -13,7 +13,7 @@ from mobilevit_fast.model import MobileViT
 from mobilevit_fast.weights.convert import to_transformers
 from plan_interpreter import interpret
 
-SIZES = [(256, 256), (224, 224), (192, 320), (33, 61), (1, 1)]
+SIZES = [(64, 64), (96, 160), (33, 61)]  # the patch divides every map, some, none
 FOLDING_ERROR = 1e-6  # weights are rounded to float32 once, after folding in float64
 
 
@@ -92,17 +92,7 @@ def test_reversed_channels_are_folded_into_the_stem(config, tensors, plan):
 
 
 def test_weights_are_contiguous_float32(plan):
-    arrays = []
-
-    def collect(value):
-        if isinstance(value, dict):
-            for entry in value.values():
-                collect(entry)
-        elif isinstance(value, np.ndarray):
-            arrays.append(value)
-
-    for step in plan["steps"]:
-        collect(step)
+    arrays = [value for step in plan["steps"] for value in step.values() if isinstance(value, np.ndarray)]
     assert len(arrays) > 100
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
 
