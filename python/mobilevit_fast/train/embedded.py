@@ -33,7 +33,7 @@ class Recipe:
     """Everything that decides the result besides the data."""
 
     image_size: int = 64
-    epochs: int = 50
+    epochs: int = 36
     small_image_size: int = 32
     """Size of the first `small_epochs` epochs, which cost a third of the others."""
     small_epochs: int = 8
