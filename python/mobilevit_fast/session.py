@@ -1,0 +1,283 @@
+"""Session: a checkpoint made ready to run. Images or tensors in, labels or logits out, without torch."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mobilevit_fast import _C
+from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.decode_ahead import decode_ahead
+from mobilevit_fast.image import ImageSource, Preprocessing
+from mobilevit_fast.lower import check_precision, lower
+from mobilevit_fast.weights import Checkpoint, load_checkpoint
+
+_DECODING_THREADS = 4
+"""At most; decoding a photograph costs about as much as classifying it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer about one image: the label, its index among the classes and its probability, 0 to 1."""
+
+    label: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a session holds.
+
+    Attributes:
+        weights: packed weights, shared by all threads and batches.
+        arena: all activations of one image. A batch needs one for each thread, however many its images.
+        scratch: a thread's working memory inside a step.
+        unshared: what the activations would take if none gave its memory to a later one.
+    """
+
+    weights: int
+    arena: int
+    scratch: int
+    unshared: int
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """One step on one image: its layer's name, kind, median milliseconds, multiply-accumulates, and the bytes
+    of its weights, inputs and outputs."""
+
+    name: str
+    kind: str
+    ms: float
+    macs: int
+    bytes: int
+
+
+class Session:
+    """A classifier that runs on the native engine.
+
+        session = Session("mobilevit_xxs.cifar10")
+        [[best, *others]] = session.classify("cat.jpg")
+        logits = session.run(pixel_values)
+
+    Weights are read, folded and packed once, here. A session may be used from several threads at once.
+
+    Args:
+        source: what `load_checkpoint` takes (the name of an embedded model, a hub id, a folder, a file), or a
+            `Checkpoint`.
+        precision: what the engine computes in: "fp32".
+        threads: how many threads one `run` may use; None for as many as this process has cores.
+        isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
+        device: "cpu".
+        channel_order: "RGB" or "BGR", the order of the channels that `run` is given; None for the
+            checkpoint's own. Another order than that is folded into the first layer's weights.
+
+    Raises:
+        ValueError: a source, precision, thread count, ISA, device or channel order that is unknown, or that
+            this machine lacks.
+        FileNotFoundError: the source does not exist.
+        TypeError: an argument of the wrong type.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Checkpoint,
+        *,
+        precision: str = "fp32",
+        threads: int | None = None,
+        isa: str | None = None,
+        device: str = "cpu",
+        channel_order: str | None = None,
+    ) -> None:
+        check_precision(precision)
+        _check_device(device)
+        checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+        self._checkpoint_order = checkpoint.preprocessing.channel_order
+        self._preprocessing = _reorder(checkpoint.preprocessing, channel_order)
+        plan = lower(
+            checkpoint.config,
+            checkpoint.tensors,
+            precision=precision,
+            reverse_channels=self.is_channel_order_folded,
+        )
+        self._engine = _C.Engine(plan, isa=isa, threads=threads)
+        self._precision = precision
+        self._config = checkpoint.config
+        self._labels = checkpoint.labels
+        self._source = checkpoint.source
+
+    def run(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Logits of preprocessed images.
+
+        Args:
+            pixel_values: float32 [N, 3, H, W], any strides, channels in the order of `preprocessing`. H and W
+                are free, at least 1; N may be 0.
+
+        Returns:
+            float32 [N, number of classes].
+
+        Raises:
+            TypeError: not a float32 array.
+            ValueError: another shape.
+            MemoryError: an image too large for this machine.
+        """
+        return self._engine.run(pixel_values)[0]
+
+    def classify(
+        self, images: ImageSource | Sequence[ImageSource], top_k: int = 5, batch_size: int = 8
+    ) -> list[list[Prediction]]:
+        """The most probable labels of images, decoded and preprocessed by the checkpoint's own rule.
+
+        Args:
+            images: one image or a list of them: paths, encoded bytes, binary files, PIL images, or uint8
+                arrays [H, W, 3] in RGB order.
+            top_k: how many labels an image; at most the number of classes are given.
+            batch_size: how many images run together; the next ones are decoded meanwhile.
+
+        Returns:
+            for each image its predictions, the most probable first.
+
+        Raises:
+            ValueError, TypeError, FileNotFoundError: the first image that cannot be read, named; or an
+                argument that is out of range.
+        """
+        answers = []
+        for answer in self.classify_each(images, top_k, batch_size):
+            if isinstance(answer, Exception):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def classify_each(
+        self, images: ImageSource | Sequence[ImageSource], top_k: int = 5, batch_size: int = 8
+    ) -> Iterator[list[Prediction] | Exception]:
+        """`classify` as a stream: yields each image's predictions in order, or a bad one's error."""
+        _check_count("top_k", top_k)
+        _check_count("batch_size", batch_size)
+        sources = list(images) if isinstance(images, list | tuple) else [images]
+        return self._answers(sources, top_k, batch_size)
+
+    def _answers(
+        self, images: list[ImageSource], top_k: int, batch_size: int
+    ) -> Iterator[list[Prediction] | Exception]:
+        workers = min(_DECODING_THREADS, self.threads)
+        for batch in decode_ahead(images, self._preprocessing, batch_size, workers):
+            predictions = iter(self._predict(batch.pixels, top_k) if len(batch.pixels) else [])
+            for error in batch.errors:
+                yield next(predictions) if error is None else error
+
+    def _predict(self, pixel_values: np.ndarray, top_k: int) -> list[list[Prediction]]:
+        scores = softmax(self.run(pixel_values))
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+        return [
+            [Prediction(self._labels[index], index, float(row[index])) for index in indices.tolist()]
+            for row, indices in zip(scores, best, strict=True)
+        ]
+
+    def profile(self, repeats: int = 20, size: tuple[int, int] | None = None) -> list[StepProfile]:
+        """Times each step on one image of `size` (height, width), by default `input_size`.
+
+        Args:
+            repeats: how often the image runs; times are medians.
+
+        Raises:
+            ValueError: `repeats` or a size below 1.
+        """
+        height, width = size or self.input_size
+        image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+        return [StepProfile(**step) for step in self._engine.profile(image, repeats)]
+
+    def memory_for(self, height: int, width: int) -> Memory:
+        """What the session holds to run images of that size. Raises ValueError for a size below 1."""
+        return Memory(**self._engine.memory(height, width))
+
+    @property
+    def memory(self) -> Memory:
+        """What the session holds to run images of `input_size`."""
+        return self.memory_for(*self.input_size)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images that `preprocessing` gives, or that the model was designed for."""
+        return self._preprocessing.crop_size or (self._config.image_size, self._config.image_size)
+
+    @property
+    def source(self) -> str:
+        """What the checkpoint was read from."""
+        return self._source
+
+    @property
+    def config(self) -> ModelConfig:
+        return self._config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One name a class."""
+        return self._labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How `classify` prepares images, and how those given to `run` must have been."""
+        return self._preprocessing
+
+    @property
+    def is_channel_order_folded(self) -> bool:
+        """Whether the stem's weights were turned round for another channel order than the checkpoint's."""
+        return self._preprocessing.channel_order != self._checkpoint_order
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @property
+    def isa(self) -> str:
+        """Name of the kernel table that runs."""
+        return self._engine.isa
+
+    @property
+    def threads(self) -> int:
+        """How many threads one `run` may use."""
+        return self._engine.threads
+
+    def __repr__(self) -> str:
+        settings = f"precision={self._precision!r}, threads={self.threads}, isa={self.isa!r}"
+        return f"Session({self._source!r}, {settings})"
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities float64 [N, classes] of logits [N, classes]."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _check_device(device: str) -> None:
+    if not isinstance(device, str):
+        raise TypeError(f"device must be a string, got {type(device).__name__}")
+    if device.split(":")[0] == "cuda":
+        raise ValueError(f"device {device!r} is not available: this build has no CUDA kernels; use 'cpu'")
+    if device != "cpu":
+        raise ValueError(f"unknown device {device!r}; use 'cpu'")
+
+
+def _check_count(name: str, value: int) -> None:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _reorder(preprocessing: Preprocessing, channel_order: str | None) -> Preprocessing:
+    """The same rule, its channels in `channel_order`."""
+    if channel_order in (None, preprocessing.channel_order):
+        return preprocessing
+    mean, std = (
+        None if values is None else values[::-1] for values in (preprocessing.mean, preprocessing.std)
+    )
+    return replace(preprocessing, channel_order=channel_order, mean=mean, std=std)
