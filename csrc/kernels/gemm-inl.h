@@ -5,6 +5,9 @@
 namespace mvf {
 namespace {
 
+// Both sides are passed by value: a vector store may alias anything in memory, so that GCC would read the
+// fields of a referenced struct again after each store.
+
 // The left operand: row m, segment s, unit k lies at data + m * row_stride + s * segment_stride + k. A 1x1
 // convolution has one segment, a 3x3 convolution one per row of its kernel.
 template <class Unit>
@@ -26,8 +29,8 @@ struct Destination {
 
 // One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes` columns.
 template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
-MVF_INLINE void MicroKernel(const Operand<typename Dot::Unit>& operand, const typename Dot::Unit* a,
-                            const typename Dot::Unit* panel, const float* bias, const Destination<Out>& to, Out* out,
+MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
+                            const typename Dot::Unit* panel, const float* bias, Destination<Out> to, Out* out,
                             const Out* residual, int last_lanes) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
@@ -69,23 +72,29 @@ MVF_INLINE void MicroKernel(const Operand<typename Dot::Unit>& operand, const ty
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       Vec value = Activate<kActivation>(sum[i][j]);
-      const Out* r = residual + i * to.residual_stride + kLanes * j;
-      Out* o = out + i * to.stride + kLanes * j;
+      const Out* r = residual + kLanes * j;
       if (j < kVectors - 1 || last_lanes == kLanes) {
         if constexpr (kResidual) value = Add(value, Vec::Load(r));
-        value.Store(o);
+        value.Store(out + kLanes * j);
       } else {
         if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
-        value.StorePartial(o, last_lanes);
+        value.StorePartial(out + kLanes * j, last_lanes);
       }
+    }
+    // One pointer that walks down the rows: GCC would otherwise compute each row's address from the first.
+    out += to.stride;
+    asm("" : "+r"(out));
+    if constexpr (kResidual) {
+      residual += to.residual_stride;
+      asm("" : "+r"(residual));
     }
   }
 }
 
 // Rows [begin, end) against one panel; what is left below a full tile goes through tiles of half the height.
 template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
-__attribute__((noinline)) void PanelRows(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
-                                         const float* bias, const Destination<Out>& to, int64_t column,
+__attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+                                         const float* bias, Destination<Out> to, int64_t column,
                                          int last_lanes) {
   using Unit = typename Dot::Unit;
   constexpr int kWidth = Vec::kLanes * kVectors;
@@ -116,8 +125,8 @@ __attribute__((noinline)) void PanelRows(const Operand<typename Dot::Unit>& oper
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.
 template <class Dot, Activation kActivation, bool kResidual, class Out>
-MVF_INLINE void PanelRows(int vectors, const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
-                          const float* panel, const Destination<Out>& to, int64_t column, int64_t columns_left) {
+MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+                          const float* panel, Destination<Out> to, int64_t column, int64_t columns_left) {
   const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
   if (vectors == 3) {
     PanelRows<Dot, TileRows(3), 3, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
@@ -130,8 +139,8 @@ MVF_INLINE void PanelRows(int vectors, const Operand<typename Dot::Unit>& operan
 
 // All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels pass.
 template <class Dot, Activation kActivation, bool kResidual, class Out>
-void Gemm(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end, int64_t columns, const void* packed,
-          const Destination<Out>& to) {
+void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64_t columns, const void* packed,
+          Destination<Out> to) {
   constexpr int64_t kBlockBytes = 256 * 1024;
   const int64_t total_units = operand.segments * operand.units;
   const int64_t block =
@@ -147,8 +156,8 @@ void Gemm(const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end
 
 // The same with the epilogue chosen at run time.
 template <class Dot, class Out>
-void Gemm(Activation activation, const Operand<typename Dot::Unit>& operand, int64_t begin, int64_t end,
-          int64_t columns, const void* packed, const Destination<Out>& to) {
+void Gemm(Activation activation, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+          int64_t columns, const void* packed, Destination<Out> to) {
   if (activation == Activation::kSilu) {
     if (to.residual) return Gemm<Dot, Activation::kSilu, true>(operand, begin, end, columns, packed, to);
     return Gemm<Dot, Activation::kSilu, false>(operand, begin, end, columns, packed, to);
