@@ -1,7 +1,15 @@
 // Sixteen floats: AVX-512. Included once by each avx512 table, before the loops.
 #pragma once
 
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 warns of the intrinsics' own undefined values.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
 
 #include "base/view.h"
 

@@ -1,0 +1,19 @@
+// The AVX2 table. Compiled with AVX2, FMA and F16C flags: nothing but Avx2Table may leave this file.
+#include "kernels/dispatch.h"
+
+// The vector type, then what is written over it.
+// clang-format off
+#include "kernels/vec_avx2-inl.h"
+#include "kernels/math-inl.h"
+#include "kernels/dot_f32-inl.h"
+#include "kernels/table-inl.h"
+// clang-format on
+
+namespace mvf {
+
+const KernelTable* Avx2Table() {
+  static constexpr KernelTable table = MakeTable<DotF32>("avx2");
+  return &table;
+}
+
+}  // namespace mvf

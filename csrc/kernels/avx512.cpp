@@ -1,0 +1,19 @@
+// The AVX-512 table. Compiled with AVX-512 flags: nothing but Avx512Table may leave this file.
+#include "kernels/dispatch.h"
+
+// The vector type, then what is written over it.
+// clang-format off
+#include "kernels/vec_avx512-inl.h"
+#include "kernels/math-inl.h"
+#include "kernels/dot_f32-inl.h"
+#include "kernels/table-inl.h"
+// clang-format on
+
+namespace mvf {
+
+const KernelTable* Avx512Table() {
+  static constexpr KernelTable table = MakeTable<DotF32>("avx512");
+  return &table;
+}
+
+}  // namespace mvf
