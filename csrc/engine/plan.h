@@ -46,7 +46,7 @@ struct Step {
   Conv3x3Weights conv_weights;
   InvertedResidualShape inverted_residual;
   InvertedResidualWeights inverted_residual_weights;
-  int64_t heads = 0;  // kAttention
+  int64_t heads = 0;         // kAttention
   int64_t patch_height = 2;  // kAttention, kResizeToPatch
   int64_t patch_width = 2;
   float epsilon = 1e-5f;  // kLayerNorm
@@ -56,8 +56,8 @@ struct Step {
 
 struct Plan {
   std::vector<PlanTensor> tensors;
-  std::vector<Step> steps;       // in execution order; the first is kStem, which reads the image
-  std::vector<int> outputs;      // tensors that `run` hands out
+  std::vector<Step> steps;   // in execution order; the first is kStem, which reads the image
+  std::vector<int> outputs;  // tensors that `run` hands out
   int64_t image_channels = 3;
 };
 

@@ -1,0 +1,84 @@
+#include "base/isa.h"
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace mvf {
+namespace {
+
+#if defined(__x86_64__)
+
+enum Register { kEax, kEbx, kEcx, kEdx };
+
+// Which register state the operating system must save (bits of XCR0): xmm and ymm; with opmasks and zmm.
+constexpr uint64_t kYmmState = 0x06;
+constexpr uint64_t kZmmState = 0xe6;
+
+struct FeatureBit {
+  std::string_view name;
+  unsigned leaf;
+  unsigned subleaf;
+  Register in;
+  int bit;
+  uint64_t state;
+};
+
+// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
+constexpr FeatureBit kFeatureBits[] = {
+    {"avx2", 7, 0, kEbx, 5, kYmmState},        {"fma", 1, 0, kEcx, 12, kYmmState},
+    {"f16c", 1, 0, kEcx, 29, kYmmState},       {"avx_vnni", 7, 1, kEax, 4, kYmmState},
+    {"avx512f", 7, 0, kEbx, 16, kZmmState},    {"avx512bw", 7, 0, kEbx, 30, kZmmState},
+    {"avx512dq", 7, 0, kEbx, 17, kZmmState},   {"avx512vl", 7, 0, kEbx, 31, kZmmState},
+    {"avx512_vbmi", 7, 0, kEcx, 1, kZmmState}, {"avx512_vnni", 7, 0, kEcx, 11, kZmmState},
+    {"avx512_bf16", 7, 1, kEax, 5, kZmmState},
+};
+
+uint64_t SavedRegisterState() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kOsXsave = 1u << 27;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & kOsXsave)) return 0;
+  uint32_t low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+bool Usable(const FeatureBit& feature, uint64_t saved) {
+  unsigned registers[4] = {};
+  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &registers[kEax], &registers[kEbx], &registers[kEcx],
+                         &registers[kEdx])) {
+    return false;
+  }
+  return (registers[feature.in] >> feature.bit & 1) && (saved & feature.state) == feature.state;
+}
+
+std::vector<CpuFeature> Detect() {
+  const uint64_t saved = SavedRegisterState();
+  std::vector<CpuFeature> features;
+  for (const FeatureBit& bit : kFeatureBits) features.push_back({bit.name, Usable(bit, saved)});
+  return features;
+}
+
+#else
+
+std::vector<CpuFeature> Detect() { return {}; }
+
+#endif
+
+}  // namespace
+
+const std::vector<CpuFeature>& CpuFeatures() {
+  static const std::vector<CpuFeature> features = Detect();
+  return features;
+}
+
+bool CpuHas(std::string_view name) {
+  for (const CpuFeature& feature : CpuFeatures()) {
+    if (feature.name == name) return feature.usable;
+  }
+  return false;
+}
+
+}  // namespace mvf

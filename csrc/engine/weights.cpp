@@ -1,0 +1,75 @@
+#include "engine/weights.h"
+
+#include <algorithm>
+
+namespace mvf {
+namespace {
+
+static_assert(kAlignment <= kCacheLine, "an AlignedBuffer must satisfy the kernels");
+
+size_t RowBytes(int64_t channels) {
+  return RoundUp(static_cast<size_t>(channels) * sizeof(float), kAlignment);
+}
+
+// Calls visit(packing, shape, weights) for a step that has packed weights.
+template <class Visit>
+void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
+  switch (step.kind) {
+    case StepKind::kStem:
+    case StepKind::kConv3x3:
+      return visit(table.conv3x3_packing, step.conv, step.conv_weights);
+    case StepKind::kInvertedResidual:
+      return visit(table.inverted_residual_packing, step.inverted_residual, step.inverted_residual_weights);
+    case StepKind::kLinear:
+      return visit(table.linear_packing, step.linear, step.linear_weights);
+    case StepKind::kFfn:
+      return visit(table.ffn_packing, step.ffn, step.ffn_weights);
+    case StepKind::kLayerNorm:
+    case StepKind::kAttention:
+    case StepKind::kResizeToPatch:
+    case StepKind::kResizeLike:
+    case StepKind::kGlobalPool:
+      return;
+  }
+}
+
+size_t BytesOf(const Step& step, const KernelTable& table, const Plan& plan) {
+  if (step.kind == StepKind::kLayerNorm) return 2 * RowBytes(plan.tensors[step.input].channels);
+  size_t bytes = 0;
+  VisitPacking(step, table, [&](const auto& packing, const auto& shape, const auto&) {
+    bytes = RoundUp(packing.packed_bytes(shape), kAlignment);
+  });
+  return bytes;
+}
+
+}  // namespace
+
+PackedWeights::PackedWeights(const Plan& plan, const KernelTable& table) : steps_(plan.steps.size()) {
+  size_t total = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    steps_[i].bytes = BytesOf(plan.steps[i], table, plan);
+    total = CheckedSum(total, steps_[i].bytes);
+  }
+  buffer_.Reserve(total, "packed weights");
+
+  std::byte* place = buffer_.data();
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    if (step.kind == StepKind::kLayerNorm) {
+      const int64_t channels = plan.tensors[step.input].channels;
+      float* gamma = reinterpret_cast<float*>(place);
+      float* beta = reinterpret_cast<float*>(place + RowBytes(channels));
+      std::copy_n(step.gamma, channels, gamma);
+      std::copy_n(step.beta, channels, beta);
+      steps_[i].gamma = gamma;
+      steps_[i].beta = beta;
+    }
+    VisitPacking(step, table, [&](const auto& packing, const auto& shape, const auto& weights) {
+      packing.pack(shape, weights, place);
+      steps_[i].packed = place;
+    });
+    place += steps_[i].bytes;
+  }
+}
+
+}  // namespace mvf

@@ -1,0 +1,24 @@
+// The parts of the module `_C`, each bound in a file of its own.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "kernels/kernel_table.h"
+
+namespace mvf {
+
+void BindEngine(pybind11::module_& module);  // class Engine
+
+// Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h.
+void BindRowOps(pybind11::module_& ops);
+void BindConvolutionOps(pybind11::module_& ops);
+void BindMapOps(pybind11::module_& ops);
+
+// The table of an `isa` argument (None for the best), and the count of a `threads` argument (None for the
+// default).
+const KernelTable& ReadIsa(const pybind11::object& isa);
+int ReadThreads(const pybind11::object& threads);
+
+}  // namespace mvf
