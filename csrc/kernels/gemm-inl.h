@@ -27,11 +27,24 @@ struct Destination {
   int64_t residual_stride;
 };
 
+constexpr int64_t kLineBytes = 64;
+
+// Cache lines in one unit of a panel.
+template <int kVectors>
+constexpr int64_t kLinesPerUnit = CeilDiv(kVectors * Vec::kLanes * int64_t{sizeof(float)}, kLineBytes);
+
+// Memory that will be needed next. It is fetched in step with the arithmetic: a burst between two tiles would stall
+// both, since a core keeps few misses in flight.
+struct Ahead {
+  uintptr_t address;       // an integer, since it may lie behind the last panel
+  int64_t bytes_per_unit;  // of K
+};
+
 // One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes` columns.
 template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
 MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
                             const typename Dot::Unit* panel, const float* bias, Destination<Out> to, Out* out,
-                            const Out* residual, int last_lanes) {
+                            const Out* residual, int last_lanes, Ahead ahead) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
   // Three rows share a base pointer, so that the addresses of a tile fit in the integer registers.
@@ -59,6 +72,11 @@ MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename 
         for (int j = 0; j < kVectors; ++j) sum[i][j] = Dot::MulAdd(row, column[j], sum[i][j]);
       }
       panel += kLanes * kVectors;
+#pragma GCC unroll 3
+      for (int64_t i = 0; i < kLinesPerUnit<kVectors>; ++i) {
+        __builtin_prefetch(reinterpret_cast<const void*>(ahead.address + i * kLineBytes), 0, 2);
+      }
+      ahead.address += ahead.bytes_per_unit;
 #pragma GCC unroll 6
       for (int i = 0; i < kBases; ++i) {
         ++base[i];
@@ -99,21 +117,19 @@ __attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, in
   using Unit = typename Dot::Unit;
   constexpr int kWidth = Vec::kLanes * kVectors;
   const Unit* panel = reinterpret_cast<const Unit*>(bias + kWidth);
-  // Weights lie in execution order, so the memory behind this panel is what is needed next.
-  constexpr int64_t kLine = 64;
-  const int64_t lines = CeilDiv(operand.segments * operand.units * kWidth * int64_t{sizeof(Unit)}, kLine);
-  const int64_t tiles = (end - begin) / kRows;
-  const int64_t lines_per_tile = tiles > 0 ? CeilDiv(lines, tiles) : 0;
-  uintptr_t ahead = reinterpret_cast<uintptr_t>(panel) + lines * kLine;
+  // Weights lie in execution order, so the memory behind this panel is what is needed next: each tile fetches its
+  // share of as much.
+  const int64_t units = operand.segments * operand.units;
+  const int64_t tiles = Max((end - begin) / kRows, 1);
+  Ahead ahead{reinterpret_cast<uintptr_t>(panel + units * kWidth),
+              CeilDiv(kWidth * int64_t{sizeof(Unit)}, tiles)};
   int64_t m = begin;
   for (; m + kRows <= end; m += kRows) {
     const Out* residual = kResidual ? to.residual + m * to.residual_stride + column : nullptr;
     MicroKernel<Dot, kRows, kVectors, kActivation, kResidual>(operand, operand.data + m * operand.row_stride, panel,
                                                               bias, to, to.data + m * to.stride + column, residual,
-                                                              last_lanes);
-    for (int64_t i = 0; i < lines_per_tile; ++i, ahead += kLine) {
-      __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
-    }
+                                                              last_lanes, ahead);
+    ahead.address += units * ahead.bytes_per_unit;
   }
   if constexpr (kRows > 1) {
     if (m < end) {
