@@ -1,0 +1,261 @@
+"""The native module: the engine and its kernels on NumPy arrays. The interpreter is free while they run."""
+
+from typing import Any, Final, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+Array = NDArray[np.float32]
+
+max_threads: Final[int]
+
+def isa_tables() -> list[str]:
+    """Names of the kernel tables that can run here, slowest first.
+
+    The environment variable MOBILEVIT_FAST_ISA names the last one that may.
+
+    Raises:
+        ValueError: that variable is no table's name.
+    """
+
+def best_isa() -> str:
+    """Name of the kernel table that runs where none is named: the last of `isa_tables()`."""
+
+def cpu_features() -> dict[str, bool]:
+    """Whether the CPU and its operating system offer each feature that a kernel table may need."""
+
+def default_threads() -> int:
+    """Cores in this process's affinity mask, at most its control group's CPU quota, at least 1."""
+
+class StepProfile(TypedDict):
+    """`ms` is a median; `macs` counts the operation as defined; `bytes` is weights, inputs and outputs."""
+
+    name: str
+    kind: str
+    ms: float
+    macs: int
+    bytes: int
+
+class Memory(TypedDict):
+    """Bytes. `arena` holds one image's activations, `scratch` is one thread's, `unshared` is what the
+    activations would take each in memory of its own."""
+
+    weights: int
+    arena: int
+    scratch: int
+    unshared: int
+
+class Shapes(TypedDict):
+    """`tensors`: (channels, height, width) of each of the plan's. `outputs`: shapes without the batch."""
+
+    tensors: list[tuple[int, int, int]]
+    outputs: list[tuple[int, ...]]
+
+class Engine:
+    """A plan with its weights packed for one ISA, ready to run.
+
+    `plan` is what `mobilevit_fast.lower.lower` makes, csrc/engine/plan.h field by field:
+
+        {"tensors": [{"channels": int, "is_float": bool}, ...],
+         "steps": [{"kind": str, "name": str, "input": int, "output": int, ...}, ...],
+         "outputs": [int, ...],
+         "image_channels": 3}
+
+    csrc/python/plan_dict.h lists the keys of each kind of step. Arrays are copied; the plan is not needed
+    afterwards.
+
+    One engine may be used from several threads at once: a call that finds its threads busy runs on its
+    caller's alone. A batch gives each thread whole images; what is left over, and a single image, is divided
+    among all.
+
+    Args:
+        plan: the network.
+        isa: name of a kernel table, None for the best.
+        threads: how many threads one call may use, the caller among them; None for `default_threads()`.
+
+    Raises:
+        TypeError, ValueError: a plan that cannot run, with the step and the key; an unknown `isa` or one that
+            this CPU lacks; `threads` outside 1 to `max_threads`.
+        MemoryError: not enough memory for the weights.
+    """
+
+    isa: Final[str]
+    threads: Final[int]
+
+    def __init__(self, plan: dict[str, Any], isa: str | None = None, threads: int | None = None) -> None: ...
+    def run(self, x: Array) -> list[Array]:
+        """Runs a batch.
+
+        Args:
+            x: float32 [N, C, H, W], any strides; N may be 0.
+
+        Returns:
+            for each output of the plan a new array: [N, channels] for a vector, [N, channels, height, width]
+            for a map.
+
+        Raises:
+            TypeError: not a float32 array.
+            ValueError: another shape, no pixels, or a size that the plan cannot take.
+            MemoryError: a size that needs more memory than there is.
+        """
+
+    def profile(self, x: Array, repeats: int = 20) -> list[StepProfile]:
+        """Times every step on one image [1, C, H, W], on all of the engine's threads."""
+
+    def memory(self, height: int, width: int) -> Memory:
+        """Memory for images of that size."""
+
+    def shapes(self, height: int, width: int) -> Shapes:
+        """Shapes for images of that size."""
+
+class _Options(TypedDict, total=False):
+    """`out`: an array of the result's shape to write, apart from the inputs in memory, or None for a new one.
+    `isa` and `threads` are as for `Engine`; all calls share the process's threads."""
+
+    out: Array | None
+    isa: str | None
+    threads: int | None
+
+class ops:
+    """Single operations on float32 arrays, each on the kernel that an engine would run.
+
+    Maps are [N, H, W, C] and rows [..., C]: channels next to one another in memory, all other strides free.
+    Weights are packed on every call. All raise TypeError for what is no float32 array, ValueError for shapes
+    and settings, MemoryError.
+    """
+
+    @staticmethod
+    def linear(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        residual: Array | None = None,
+        silu: bool = False,
+        normalize: bool = False,
+        epsilon: float = 1e-5,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """silu(x @ weight.T + bias) + residual, the activation where asked for; [..., in] -> [..., out].
+
+        weight is [out, in]. With `normalize`, rows of x are first brought to mean 0 and variance 1 (plus
+        `epsilon`). `out` may be `residual`.
+        """
+
+    @staticmethod
+    def ffn(
+        stream: Array,
+        up_weight: Array,
+        up_bias: Array | None,
+        down_weight: Array,
+        down_bias: Array | None,
+        epsilon: float = 1e-5,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """stream + down(silu(up(normalize(stream)))), [..., dim] -> the same shape.
+
+        up_weight is [hidden, dim], down_weight [dim, hidden]. `out` may be `stream`.
+        """
+
+    @staticmethod
+    def conv3x3(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        stride: int = 1,
+        silu: bool = False,
+        second: Array | None = None,
+        algorithm: str = "direct",
+        **options: Unpack[_Options],
+    ) -> Array:
+        """3x3 convolution, zero padding 1: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), out].
+
+        weight is [out, 3, 3, C + C2]; `second`, [N, H, W, C2], holds the last C2 input channels. `stride` is
+        1 or 2, `algorithm` "direct", "winograd2" or "winograd4" (stride 1 only).
+        """
+
+    @staticmethod
+    def stem(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        stride: int = 2,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """The same on images [N, C, H, W] of any strides; the result is a map [N, H', W', out]."""
+
+    @staticmethod
+    def dwconv3x3(
+        x: Array,
+        weight: Array,
+        bias: Array | None = None,
+        stride: int = 1,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Depthwise 3x3 convolution, zero padding 1; weight is [3, 3, C]."""
+
+    @staticmethod
+    def inverted_residual(
+        x: Array,
+        expand_weight: Array,
+        expand_bias: Array | None,
+        depthwise_weight: Array,
+        depthwise_bias: Array | None,
+        project_weight: Array,
+        project_bias: Array | None,
+        stride: int = 1,
+        residual: bool = False,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Expansion, SiLU, depthwise 3x3, SiLU, projection, plus x where `residual` (stride 1, out = C).
+
+        Weights are [expanded, C], [3, 3, expanded] and [out, expanded].
+        """
+
+    @staticmethod
+    def attention(
+        qkv: Array,
+        heads: int,
+        patch: tuple[int, int] = (2, 2),
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Self-attention among the pixels of equal position in their patch.
+
+        qkv is [N, H, W, 3 * dim]: q of all heads, then k, then v; the result is [N, H, W, dim]. `patch`
+        (height, width) divides the map.
+        """
+
+    @staticmethod
+    def layer_norm(
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        epsilon: float = 1e-5,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Rows [..., C] brought to mean 0 and variance 1 (plus `epsilon`), times gamma [C], plus beta [C]."""
+
+    @staticmethod
+    def resize(
+        x: Array,
+        height: int,
+        width: int,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Bilinear, half-pixel centres: [N, H, W, C] -> [N, height, width, C]."""
+
+    @staticmethod
+    def global_pool(
+        x: Array,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Mean over the pixels: [N, H, W, C] -> [N, C]."""
+
+    @staticmethod
+    def softmax(
+        x: Array,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """Softmax over the last dimension."""
