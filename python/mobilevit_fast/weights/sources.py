@@ -62,12 +62,13 @@ def find_source(source: str | os.PathLike) -> SourceFiles:
     name = os.fsdecode(source)
     if name in embedded_names():
         return SourceFiles(name, (_DATA / f"{name}.safetensors",))
-    path = Path(name).expanduser()
+    # os.path, unlike Path, takes "" and names that no file can have for absent.
+    path = os.path.expanduser(name)
     if os.path.isdir(path):
-        return _from_folder(path, name)
+        return _from_folder(Path(path), name)
     if os.path.isfile(path):
-        return _from_file(path, name)
-    if path.suffix in SUFFIXES or name.startswith((".", "~", os.sep)) or name.endswith(os.sep):
+        return _from_file(Path(path), name)
+    if Path(path).suffix in SUFFIXES or name.startswith((".", "~", os.sep)) or name.endswith(os.sep):
         raise FileNotFoundError(f"there is no file or folder {name!r}")
     if _HUB_ID.fullmatch(name):
         return _from_folder(download(name), name)

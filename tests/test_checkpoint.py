@@ -1,0 +1,384 @@
+"""Checkpoints of every family and form, read whole: config, tensors, preprocessing and labels."""
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from checkpoints import (
+    LABELS,
+    cvnets_state,
+    random_checkpoint,
+    timm_state,
+    transformers_state,
+    write_cvnets,
+    write_timm,
+    write_transformers,
+)
+from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.image.configs import from_timm
+from mobilevit_fast.weights import Checkpoint, load_checkpoint, save_checkpoint, sources
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return random_checkpoint()
+
+
+def assert_same_tensors(given, expected):
+    assert given.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(given[name], array, err_msg=name)
+
+
+def edit_json(path, **changes):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def save_torch(state, path, **arguments):
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path, **arguments)
+    return path
+
+
+def test_a_transformers_folder(tmp_path, checkpoint):
+    loaded = load_checkpoint(write_transformers(tmp_path / "hf", checkpoint))
+    assert_same_tensors(loaded.tensors, checkpoint.tensors)
+    assert (loaded.config, loaded.labels) == (checkpoint.config, LABELS)
+    assert loaded.preprocessing == Preprocessing()
+    assert loaded.family == "transformers"
+    assert loaded.source == str(tmp_path / "hf")
+
+
+def test_a_file_of_a_standard_name_brings_its_neighbours(tmp_path, checkpoint):
+    loaded = load_checkpoint(write_transformers(tmp_path, checkpoint) / "model.safetensors")
+    assert loaded.labels == LABELS
+
+
+def test_a_folder_without_preprocessor_is_prepared_as_the_family_is(tmp_path, checkpoint):
+    folder = write_transformers(
+        tmp_path, replace(checkpoint, config=replace(checkpoint.config, image_size=64))
+    )
+    (folder / "preprocessor_config.json").unlink()
+    assert load_checkpoint(folder).preprocessing == Preprocessing(shortest_edge=72, crop_size=(64, 64))
+
+
+def test_a_folder_without_configs_is_read_from_its_tensors(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path, checkpoint)
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "config.json").unlink()
+    loaded = load_checkpoint(folder)
+    assert (loaded.config, loaded.preprocessing) == (checkpoint.config, Preprocessing())
+    assert loaded.labels == ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4")
+
+
+def test_the_checkpoints_own_preprocessor_wins(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path, checkpoint)
+    old_style = {
+        "feature_extractor_type": "MobileViTFeatureExtractor",
+        "size": 200,
+        "crop_size": 180,
+        "resample": 2,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(old_style))
+    assert load_checkpoint(folder).preprocessing == Preprocessing(shortest_edge=200, crop_size=(180, 180))
+
+
+def test_a_timm_folder(tmp_path, checkpoint):
+    loaded = load_checkpoint(write_timm(tmp_path, checkpoint, crop_pct=0.95))
+    assert_same_tensors(loaded.tensors, checkpoint.tensors)
+    assert (loaded.config, loaded.labels, loaded.family) == (checkpoint.config, LABELS, "timm")
+    assert loaded.preprocessing == Preprocessing(
+        shortest_edge=269, crop_size=(256, 256), crop_rounding="even", resample="bicubic", channel_order="RGB"
+    )
+
+
+def test_a_timm_file_alone_is_prepared_as_timm_does(tmp_path, checkpoint):
+    save_file(timm_state(checkpoint), tmp_path / "mine.safetensors")
+    loaded = load_checkpoint(tmp_path / "mine.safetensors")
+    assert loaded.preprocessing == from_timm({})
+    assert loaded.preprocessing.shortest_edge == 284
+
+
+@pytest.mark.parametrize("state", [timm_state, cvnets_state])
+def test_a_thousand_unnamed_classes_are_those_of_imagenet(tmp_path, state):
+    save_file(state(random_checkpoint(labels=("?",) * 1000)), tmp_path / "mine.safetensors")
+    labels = load_checkpoint(tmp_path / "mine.safetensors").labels
+    assert (len(labels), labels[0], labels[281], labels[999]) == (1000, "tench", "tabby", "toilet tissue")
+
+
+def test_a_cvnets_file(tmp_path, checkpoint):
+    pytest.importorskip("torch")
+    loaded = load_checkpoint(write_cvnets(tmp_path / "mobilevit_xxs.pt", checkpoint))
+    assert_same_tensors(loaded.tensors, checkpoint.tensors)
+    assert (loaded.family, loaded.preprocessing) == ("cvnets", Preprocessing())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_bin_folder(tmp_path, checkpoint, zipped):
+    folder = write_transformers(tmp_path, checkpoint)
+    (folder / "model.safetensors").unlink()
+    state = transformers_state(checkpoint)
+    save_torch(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    loaded = load_checkpoint(folder)
+    assert_same_tensors(loaded.tensors, checkpoint.tensors)
+    assert loaded.labels == LABELS
+
+
+def test_safetensors_are_preferred(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path, checkpoint)
+    (folder / "pytorch_model.bin").write_text("not read")
+    assert_same_tensors(load_checkpoint(folder).tensors, checkpoint.tensors)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_training_checkpoint_is_unwrapped(tmp_path, checkpoint, key):
+    torch = pytest.importorskip("torch")
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in timm_state(checkpoint).items()}
+    torch.save({"epoch": 3, key: state, "optimizer": {"lr": 0.1}}, tmp_path / "last.pth")
+    assert_same_tensors(load_checkpoint(tmp_path / "last.pth").tensors, checkpoint.tensors)
+
+
+def write_shards(folder, checkpoint):
+    write_transformers(folder, checkpoint)
+    (folder / "model.safetensors").unlink()
+    names = list(transformers_state(checkpoint))
+    weight_map = {}
+    for number, part in enumerate((names[:100], names[100:]), start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: transformers_state(checkpoint)[name] for name in part}, folder / file)
+        weight_map.update(dict.fromkeys(part, file))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder
+
+
+def test_a_sharded_folder(tmp_path, checkpoint):
+    assert_same_tensors(load_checkpoint(write_shards(tmp_path, checkpoint)).tensors, checkpoint.tensors)
+
+
+def test_a_missing_shard_is_named(tmp_path, checkpoint):
+    (write_shards(tmp_path, checkpoint) / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model-00002-of-00002\.safetensors"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_shard_outside_the_folder_is_refused(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path / "inside", checkpoint)
+    (folder / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    index = {"weight_map": {"x": "../outside.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="outside its folder"):
+        load_checkpoint(folder)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path, checkpoint):
+    folder = write_shards(tmp_path, checkpoint)
+    save_file(transformers_state(checkpoint), folder / "model-00002-of-00002.safetensors")
+    with pytest.raises(ValueError, match="repeats tensor"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "vit"}, "model_type must be 'mobilevit', got 'vit'"),
+        ({"hidden_act": "relu"}, "hidden_act must be 'silu', got 'relu'"),
+        ({"output_stride": 16}, "output_stride must be 32, got 16"),
+        ({"hidden_sizes": [64, 80]}, "transformer_dims needs 3 entries"),
+        ({"hidden_sizes": "wide"}, "not the sizes of a MobileViT"),
+        ({"hidden_sizes": [64, 80, 100]}, "misshapen: mobilevit.encoder.layer.4"),
+        ({"image_size": [256, 128]}, "only square sizes"),
+        ({"id2label": {"0": "ant"}}, r"misshapen: classifier.weight is \[5, 320\], expected \[1, 320\]"),
+        ({"id2label": {"1": "ant", "2": "bee"}}, "id2label must map 0, 1, ... to names"),
+        ({"id2label": ["ant"]}, "id2label must map 0, 1, ... to names"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(tmp_path, checkpoint, changes, message):
+    folder = write_transformers(tmp_path, checkpoint)
+    edit_json(folder / "config.json", **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_checkpoint(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_missing_tensor_is_named_with_the_file(tmp_path, checkpoint):
+    state = transformers_state(checkpoint)
+    del state["mobilevit.conv_stem.convolution.weight"]
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"missing: mobilevit\.conv_stem\.convolution\.weight") as caught:
+        load_checkpoint(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\x00\xff", "[" * 100_000])
+def test_damaged_json_is_refused_by_name(tmp_path, checkpoint, file, content):
+    (write_transformers(tmp_path, checkpoint) / file).write_text(content)
+    with pytest.raises(ValueError, match=f"{file}' (is not valid JSON|holds list)"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_backbone_needs_a_number_of_classes(tmp_path, checkpoint, caplog):
+    state = {
+        name.removeprefix("mobilevit."): array
+        for name, array in transformers_state(checkpoint).items()
+        if not name.startswith("classifier.")
+    }
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="without classifier; pass num_classes"):
+        load_checkpoint(tmp_path)
+    loaded = load_checkpoint(tmp_path, num_classes=7)
+    assert loaded.tensors["classifier.weight"].shape == (7, 320)
+    assert len(loaded.labels) == 7
+    assert "untrained classifier of 7 classes" in caplog.text
+
+
+def test_another_number_of_classes_gives_a_new_classifier(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path, checkpoint)
+    loaded = load_checkpoint(folder, num_classes=2)
+    assert loaded.config.num_classes == 2
+    assert loaded.tensors["classifier.weight"].std() > 0.01
+    np.testing.assert_array_equal(loaded.tensors["head.conv.weight"], checkpoint.tensors["head.conv.weight"])
+    assert load_checkpoint(folder, num_classes=5).labels == LABELS
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "ten", True])
+def test_a_number_of_classes_that_cannot_be(number):
+    with pytest.raises(ValueError, match="num_classes must be a positive whole number"):
+        load_checkpoint("anything", num_classes=number)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_one_file_holds_everything(tmp_path, checkpoint, dtype):
+    preprocessing = Preprocessing(
+        shortest_edge=64, crop_size=(64, 64), channel_order="RGB", mean=(1, 2, 3), std=(4, 5, 6)
+    )
+    save_checkpoint(
+        tmp_path / "one.safetensors", replace(checkpoint, preprocessing=preprocessing), dtype=dtype
+    )
+    loaded = load_checkpoint(tmp_path / "one.safetensors")
+    assert (loaded.config, loaded.labels, loaded.preprocessing) == (checkpoint.config, LABELS, preprocessing)
+    rounded = {name: array.astype(dtype).astype(np.float32) for name, array in checkpoint.tensors.items()}
+    assert_same_tensors(loaded.tensors, rounded)
+
+
+def test_values_beyond_half_precision_are_kept(tmp_path, checkpoint):
+    variance = np.full_like(checkpoint.tensors["stem.norm.running_var"], 1e6)
+    large = replace(checkpoint, tensors=checkpoint.tensors | {"stem.norm.running_var": variance})
+    save_checkpoint(tmp_path / "one.safetensors", large)
+    loaded = load_checkpoint(tmp_path / "one.safetensors")
+    np.testing.assert_array_equal(loaded.tensors["stem.norm.running_var"], variance)
+
+
+def test_only_two_types_are_written(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="dtype must be float16 or float32, got 'int8'"):
+        save_checkpoint(tmp_path / "one.safetensors", checkpoint, dtype="int8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"config": {}, "preprocessing": {}, "labels": []}',
+        '{"config": 1, "preprocessing": 2, "labels": 3}',
+    ],
+)
+def test_malformed_metadata_is_refused_by_name(tmp_path, checkpoint, text):
+    save_file(checkpoint.tensors, tmp_path / "one.safetensors", metadata={"mobilevit_fast": text})
+    with pytest.raises(ValueError, match=r"mobilevit_fast metadata of .*one\.safetensors"):
+        load_checkpoint(tmp_path / "one.safetensors")
+
+
+def test_labels_and_classes_must_agree(checkpoint):
+    with pytest.raises(ValueError, match="2 labels for 5 classes"):
+        replace(checkpoint, labels=("a", "b"))
+
+
+def test_an_embedded_checkpoint_is_found_by_its_name(tmp_path, checkpoint, monkeypatch):
+    save_checkpoint(tmp_path / "mobilevit_xxs.mine.safetensors", checkpoint)
+    monkeypatch.setattr(sources, "_DATA", tmp_path)
+    assert sources.embedded_names() == ["mobilevit_xxs.mine"]
+    loaded = load_checkpoint("mobilevit_xxs.mine")
+    assert isinstance(loaded, Checkpoint)
+    assert (loaded.labels, loaded.source, loaded.family) == (LABELS, "mobilevit_xxs.mine", "mobilevit_fast")
+
+
+class Explosive:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code of the file ran')",))
+
+
+def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"stem.conv.weight": Explosive()}, tmp_path / "evil.pt")
+    (tmp_path / "raw.bin").write_bytes(pickle.dumps(Explosive(), protocol=2))
+    for name in ("evil.pt", "raw.bin"):
+        with pytest.raises(ValueError, match=rf"{name}' is refused: .* run code"):
+            load_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"a text", b"PK\x03\x04 not really a zip"])
+def test_a_damaged_pickle_is_refused_by_name(tmp_path, content):
+    pytest.importorskip("torch")
+    (tmp_path / "broken.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.pt' is (refused|not a readable file)"):
+        load_checkpoint(tmp_path / "broken.pt")
+
+
+def test_a_truncated_pickle_is_refused_by_name(tmp_path, checkpoint):
+    whole = save_torch(checkpoint.tensors, tmp_path / "whole.pt").read_bytes()
+    for length in (1, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "broken.pt").write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"broken\.pt' is (refused|not a readable file)"):
+            load_checkpoint(tmp_path / "broken.pt")
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"a": 1}, {1: 2}, 3.5])
+def test_a_pickle_without_state_dict_is_refused(tmp_path, content):
+    torch = pytest.importorskip("torch")
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt' holds"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def run_python(code, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment or None,
+    )
+
+
+def test_safetensors_need_no_torch_and_pickles_say_so(tmp_path, checkpoint):
+    write_transformers(tmp_path / "hf", checkpoint)
+    (tmp_path / "x.pt").write_bytes(b"")
+    code = """
+import sys
+sys.modules["torch"] = None
+from mobilevit_fast.weights import load_checkpoint
+folder = sys.argv[1]
+assert load_checkpoint(folder + "/hf").labels[0] == "ant"
+assert not any(name.split(".")[0] in ("transformers", "huggingface_hub") for name in sys.modules)
+try:
+    load_checkpoint(folder + "/x.pt")
+except ImportError as error:
+    print(error)
+"""
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "pip install mobilevit_fast[torch]" in done.stdout
+
+
+def test_a_bytes_stream_is_no_source():
+    with pytest.raises(TypeError, match="a source is a name or a path, got BytesIO"):
+        load_checkpoint(io.BytesIO())
