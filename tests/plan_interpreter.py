@@ -16,26 +16,30 @@ def interpret(plan: dict[str, Any], images: np.ndarray) -> list[np.ndarray]:
 def _interpret_one(plan: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
     values: dict[int, np.ndarray] = {}
     for step in plan["steps"]:
-        output = step["input"] if step["kind"] == "ffn" else step["output"]
-        values[output] = _KINDS[step["kind"]](step, values, image)
-        channels = plan["tensors"][output]["channels"]
-        assert values[output].shape[-1] == channels, f"{step['name']} does not write {channels} channels"
+        values[step["output"]] = _KINDS[step["kind"]](step, values, image)
+        channels = plan["tensors"][step["output"]]["channels"]
+        assert values[step["output"]].shape[-1] == channels, (
+            f"{step['name']} does not write {channels} channels"
+        )
     return [np.moveaxis(values[index], -1, 0) for index in plan["outputs"]]
 
 
 def _stem(step, values, image):
-    return _convolve(image.transpose(1, 2, 0), step)
+    return _conv3x3_of(image.transpose(1, 2, 0), step["conv"], step["conv_weights"])
 
 
 def _conv3x3(step, values, image):
-    inputs = [values[step[key]] for key in ("input", "second_input") if key in step]
-    return _convolve(np.concatenate(inputs, axis=-1), step)
+    inputs = [values[step["input"]]]
+    if step["conv"].get("in_second", 0):
+        inputs.append(values[step["second_input"]])
+    return _conv3x3_of(np.concatenate(inputs, axis=-1), step["conv"], step["conv_weights"])
 
 
-def _convolve(x, step):
-    windows = _windows(x, step.get("stride", 1))
-    y = np.einsum("yxcij,nijc->yxn", windows, step["weight"].astype(np.float64), optimize=True)
-    return _silu(y + step["bias"])
+def _conv3x3_of(x, shape, weights):
+    weight = weights["weight"].astype(np.float64)
+    windows = _windows(x, shape["stride"])
+    y = np.einsum("yxcij,nijc->yxn", windows, weight, optimize=True) + _bias(weights)
+    return _activate(y, shape["activation"])
 
 
 def _windows(x, stride):
@@ -45,30 +49,33 @@ def _windows(x, stride):
 
 
 def _inverted_residual(step, values, image):
-    x = values[step["input"]]
-    expanded = _silu(_matmul(x, step, "expand_"))
-    windows, kernel = _windows(expanded, step["stride"]), step["depthwise_weight"].astype(np.float64)
-    filtered = _silu(np.einsum("yxcij,ijc->yxc", windows, kernel) + step["depthwise_bias"])
-    y = _matmul(filtered, step, "project_")
-    return x + y if step["residual"] else y
+    x, shape, weights = values[step["input"]], step["inverted_residual"], step["inverted_residual_weights"]
+    expanded = _activate(_matmul(x, weights["expand"]), "silu")
+    kernel = weights["depthwise"]["weight"].astype(np.float64)
+    filtered = np.einsum("yxcij,ijc->yxc", _windows(expanded, shape["stride"]), kernel) + _bias(
+        weights["depthwise"]
+    )
+    y = _matmul(_activate(filtered, "silu"), weights["project"])
+    return x + y if shape["residual"] else y
 
 
 def _linear(step, values, image):
-    x = values[step["input"]]
-    y = _matmul(_normalize(x, step["epsilon"]) if step.get("normalize") else x, step)
-    y = _silu(y) if step.get("silu") else y
-    return y + values[step["residual"]] if "residual" in step else y
+    x, shape = values[step["input"]], step["linear"]
+    if shape["normalize"]:
+        x = _normalize(x, shape["epsilon"])
+    y = _activate(_matmul(x, step["linear_weights"]), shape["activation"])
+    return y if step.get("residual", -1) < 0 else y + values[step["residual"]]
 
 
 def _ffn(step, values, image):
-    x = values[step["input"]]
-    hidden = _silu(_matmul(_normalize(x, step["epsilon"]), step, "up_"))
-    return x + _matmul(hidden, step, "down_")
+    x, weights = values[step["input"]], step["ffn_weights"]
+    hidden = _activate(_matmul(_normalize(x, step["ffn"]["epsilon"]), weights["up"]), "silu")
+    return x + _matmul(hidden, weights["down"])
 
 
 def _attention(step, values, image):
     qkv, heads = values[step["input"]], step["heads"]
-    rows, columns = step["patch"]
+    rows, columns = step["patch_height"], step["patch_width"]
     dim = qkv.shape[-1] // 3
     output = np.empty((*qkv.shape[:2], dim))
     for i in range(rows):
@@ -90,9 +97,8 @@ def _layer_norm(step, values, image):
 
 def _resize_to_patch(step, values, image):
     x = values[step["input"]]
-    return _resize(
-        x, *(-(-size // patch) * patch for size, patch in zip(x.shape, step["patch"], strict=False))
-    )
+    patch = step["patch_height"], step["patch_width"]
+    return _resize(x, *(-(-size // side) * side for size, side in zip(x.shape, patch, strict=False)))
 
 
 def _resize_like(step, values, image):
@@ -124,13 +130,18 @@ def _normalize(x, epsilon):
     return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
 
 
-def _matmul(x, step, prefix=""):
-    return x @ step[f"{prefix}weight"].astype(np.float64).T + step.get(f"{prefix}bias", 0)
+def _matmul(x, weights):
+    return x @ weights["weight"].astype(np.float64).T + _bias(weights)
 
 
-def _silu(x):
+def _bias(weights):
+    return 0.0 if weights["bias"] is None else weights["bias"].astype(np.float64)
+
+
+def _activate(x, activation):
+    assert activation in ("none", "silu"), activation
     # tanh does not overflow where exp would.
-    return x * 0.5 * (1 + np.tanh(x / 2))
+    return x * 0.5 * (1 + np.tanh(x / 2)) if activation == "silu" else x
 
 
 _KINDS = {

@@ -92,7 +92,17 @@ def test_reversed_channels_are_folded_into_the_stem(config, tensors, plan):
 
 
 def test_weights_are_contiguous_float32(plan):
-    arrays = [value for step in plan["steps"] for value in step.values() if isinstance(value, np.ndarray)]
+    arrays = []
+
+    def collect(value):
+        if isinstance(value, dict):
+            for entry in value.values():
+                collect(entry)
+        elif isinstance(value, np.ndarray):
+            arrays.append(value)
+
+    for step in plan["steps"]:
+        collect(step)
     assert len(arrays) > 100
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
 

@@ -21,6 +21,9 @@ PRECISIONS = ("fp32",)
 OUTPUTS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "stages.4", "features", "pooled", "logits")
 """What a plan can hand out, in the order of computation: maps, then the vectors `pooled` and `logits`."""
 
+NONE = -1
+"""Stands for "no tensor" where a step names one."""
+
 
 def lower(
     config: ModelConfig,
@@ -90,11 +93,10 @@ class _Lowering:
     def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray]) -> None:
         self.config = config
         self.source = source
-        self.patch = (config.patch_size, config.patch_size)
         self.tensors: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
 
-    # ---- the network, top to bottom; maps are the indices of their tensors
+    # ---- the network, top to bottom; every method returns the index of the tensor it computed
 
     def network(self, reverse_channels: bool) -> Iterator[tuple[str, int]]:
         """Yields (name, tensor) for each of `OUTPUTS`, in order."""
@@ -112,151 +114,173 @@ class _Lowering:
                 row = TRANSFORMER_STAGES.index(stage)
                 x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, row)
             yield f"stages.{stage}", x
-        features = self.pointwise("head", x, channels, config.head_channels)
-        yield "features", features
-        pooled = self.tensor(config.head_channels)
-        self.step("global_pool", "pool", input=features, output=pooled)
-        yield "pooled", pooled
-        logits = self.tensor(config.num_classes, is_float=True)
-        weight, bias = self.fully_connected("classifier", config.head_channels, config.num_classes)
-        self.step("linear", "classifier", input=pooled, output=logits, weight=weight, bias=bias)
-        yield "logits", logits
+        head = self.convolution("head", channels, config.head_channels, 1)
+        x = self.linear("head", x, *head, activation="silu")
+        yield "features", x
+        x = self.append("global_pool", "pool", config.head_channels, input=x)
+        yield "pooled", x
+        classifier = self.fully_connected("classifier", config.head_channels, config.num_classes)
+        yield "logits", self.linear("classifier", x, *classifier, is_float=True)
 
     def stem(self, reverse_channels: bool) -> int:
         weight, bias = self.convolution("stem", 3, self.config.stem_channels, 3)
         if reverse_channels:
             weight = weight[:, ::-1]
-        output = self.tensor(self.config.stem_channels)
-        self.step(
-            "stem", "stem", output=output, stride=2, silu=True, weight=_channels_last(weight), bias=bias
+        return self.append(
+            "stem",
+            "stem",
+            self.config.stem_channels,
+            conv={"in": 3, "out": self.config.stem_channels, "stride": 2, "activation": "silu"},
+            conv_weights={"weight": _channels_last(weight), "bias": _float32(bias)},
         )
-        return output
 
     def inverted_residual(self, name: str, x: int, channels: int, out_channels: int, stride: int) -> int:
         expanded = self.config.expanded_channels(channels)
-        expand_weight, expand_bias = self.convolution(f"{name}.expand", channels, expanded, 1)
-        depthwise_weight, depthwise_bias = self.convolution(f"{name}.depthwise", 1, expanded, 3)
-        project_weight, project_bias = self.convolution(f"{name}.project", expanded, out_channels, 1)
-        output = self.tensor(out_channels)
-        self.step(
-            *("inverted_residual", name),
+        expand = self.convolution(f"{name}.expand", channels, expanded, 1)
+        depthwise, depthwise_bias = self.convolution(f"{name}.depthwise", 1, expanded, 3)
+        project = self.convolution(f"{name}.project", expanded, out_channels, 1)
+        return self.append(
+            "inverted_residual",
+            name,
+            out_channels,
             input=x,
-            output=output,
-            expand_weight=expand_weight[:, :, 0, 0],
-            expand_bias=expand_bias,
-            depthwise_weight=depthwise_weight[:, 0].transpose(1, 2, 0),
-            depthwise_bias=depthwise_bias,
-            project_weight=project_weight[:, :, 0, 0],
-            project_bias=project_bias,
-            stride=stride,
-            residual=stride == 1 and channels == out_channels,
+            inverted_residual={
+                "in": channels,
+                "expanded": expanded,
+                "out": out_channels,
+                "stride": stride,
+                "residual": stride == 1 and channels == out_channels,
+            },
+            inverted_residual_weights={
+                "expand": _linear_weights(*expand),
+                "depthwise": {
+                    "weight": _float32(depthwise[:, 0].transpose(1, 2, 0)),
+                    "bias": _float32(depthwise_bias),
+                },
+                "project": _linear_weights(*project),
+            },
         )
-        return output
 
     def mobilevit_block(self, name: str, x: int, channels: int, size: int, row: int) -> int:
-        dim = self.config.transformer_dims[row]
-        local = self.conv3x3(f"{name}.local", channels, size, input=x)
-        embedded = self.tensor(dim, is_float=True)
+        dim, patch = self.config.transformer_dims[row], self.config.patch_size
+        patch_size = {"patch_height": patch, "patch_width": patch}
+        local = self.conv3x3(f"{name}.local", x, NONE, channels, size)
         embed = self.take(f"{name}.embed.weight", (dim, channels, 1, 1))
-        self.step("linear", f"{name}.embed", input=local, output=embedded, weight=embed[:, :, 0, 0])
-        stream = self.tensor(dim, is_float=True)
-        self.step("resize_to_patch", f"{name}.enlarge", input=embedded, output=stream, patch=self.patch)
+        stream = self.linear(f"{name}.embed", local, embed, None, is_float=True)
+        resize = f"{name}.resize_to_patch"
+        stream = self.append("resize_to_patch", resize, dim, is_float=True, input=stream, **patch_size)
         for layer in range(self.config.transformer_layers[row]):
-            self.attention(f"{name}.layers.{layer}", stream, dim)
-            self.ffn(f"{name}.layers.{layer}", stream, dim)
-        normalized = self.tensor(dim)
-        gamma, beta = self.layer_norm(f"{name}.norm", dim)
-        self.step(
-            *("layer_norm", f"{name}.norm"),
+            self.transformer_layer(f"{name}.layers.{layer}", stream, dim, patch_size)
+        gamma, beta = self.scale_and_shift(f"{name}.norm", dim)
+        y = self.append(
+            "layer_norm",
+            f"{name}.norm",
+            dim,
             input=stream,
-            output=normalized,
-            gamma=gamma,
-            beta=beta,
             epsilon=self.config.layer_norm_eps,
+            gamma=_float32(gamma),
+            beta=_float32(beta),
         )
-        resized = self.tensor(dim)
-        self.step("resize_like", f"{name}.reduce", input=normalized, like=x, output=resized)
-        projected = self.pointwise(f"{name}.project", resized, dim, channels)
-        return self.conv3x3(f"{name}.fuse", channels, size, input=x, second_input=projected)
+        y = self.append("resize_like", f"{name}.resize_like", dim, input=y, like=x)
+        project = self.convolution(f"{name}.project", dim, channels, 1)
+        y = self.linear(f"{name}.project", y, *project, activation="silu")
+        return self.conv3x3(f"{name}.fuse", x, y, channels, size)
 
-    def attention(self, name: str, stream: int, dim: int) -> None:
-        """Adds to the float `stream` in place."""
-        qkv, mixed = self.tensor(3 * dim), self.tensor(dim)
-        weight, bias = self.fully_connected(f"{name}.attention.qkv", dim, 3 * dim)
-        weight, bias = self.fold_layer_norm(f"{name}.norm1", weight, bias)
-        self.step(
-            *("linear", f"{name}.attention.qkv"),
-            input=stream,
-            output=qkv,
-            weight=weight,
-            bias=bias,
-            normalize=True,
-            epsilon=self.config.layer_norm_eps,
-        )
-        self.step(
-            *("attention", f"{name}.attention"),
-            input=qkv,
-            output=mixed,
-            heads=self.config.num_heads,
-            patch=self.patch,
-        )
-        weight, bias = self.fully_connected(f"{name}.attention.projection", dim, dim)
-        self.step(
-            *("linear", f"{name}.attention.projection"),
-            input=mixed,
-            residual=stream,
-            output=stream,
-            weight=weight,
-            bias=bias,
-        )
+    def transformer_layer(self, name: str, stream: int, dim: int, patch_size: dict[str, int]) -> None:
+        """Both halves add to the float `stream` in place."""
+        qkv = self.fully_connected(f"{name}.attention.qkv", dim, 3 * dim)
+        qkv = self.fold_layer_norm(f"{name}.norm1", *qkv)
+        y = self.linear(f"{name}.attention.qkv", stream, *qkv, normalize=True)
+        heads = self.config.num_heads
+        y = self.append("attention", f"{name}.attention", dim, input=y, heads=heads, **patch_size)
+        projection = self.fully_connected(f"{name}.attention.projection", dim, dim)
+        self.linear(f"{name}.attention.projection", y, *projection, residual=stream)
+        self.ffn(name, stream, dim)
 
     def ffn(self, name: str, stream: int, dim: int) -> None:
-        """Adds to the float `stream` in place."""
         hidden = self.config.ffn_dim(dim)
         up = self.fold_layer_norm(f"{name}.norm2", *self.fully_connected(f"{name}.ffn.up", dim, hidden))
         down = self.fully_connected(f"{name}.ffn.down", hidden, dim)
-        self.step(
-            *("ffn", f"{name}.ffn"),
+        self.append(
+            "ffn",
+            f"{name}.ffn",
+            dim,
             input=stream,
-            up_weight=up[0],
-            up_bias=up[1],
-            down_weight=down[0],
-            down_bias=down[1],
-            epsilon=self.config.layer_norm_eps,
+            output=stream,
+            ffn={"dim": dim, "hidden": hidden, "epsilon": self.config.layer_norm_eps},
+            ffn_weights={"up": _linear_weights(*up), "down": _linear_weights(*down)},
         )
 
-    def conv3x3(self, name: str, channels: int, size: int, **inputs: int) -> int:
-        """A dense convolution with SiLU; its inputs have `channels` channels each, as its output has."""
-        weight, bias = self.convolution(name, len(inputs) * channels, channels, 3)
-        output = self.tensor(channels)
-        self.step(
-            *("conv3x3", name),
-            **inputs,
-            output=output,
-            weight=_channels_last(weight),
-            bias=bias,
-            silu=True,
-            algorithm=convolution_algorithm(size),
+    # ---- single steps
+
+    def conv3x3(self, name: str, x: int, second: int, channels: int, size: int) -> int:
+        in_second = 0 if second == NONE else channels
+        weight, bias = self.convolution(name, channels + in_second, channels, 3)
+        return self.append(
+            "conv3x3",
+            name,
+            channels,
+            input=x,
+            second_input=second,
+            conv={
+                "in": channels,
+                "in_second": in_second,
+                "out": channels,
+                "stride": 1,
+                "activation": "silu",
+                "algorithm": convolution_algorithm(size),
+            },
+            conv_weights={"weight": _channels_last(weight), "bias": _float32(bias)},
         )
+
+    def linear(
+        self,
+        name: str,
+        x: int,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        *,
+        activation: str = "none",
+        normalize: bool = False,
+        is_float: bool = False,
+        residual: int = NONE,
+    ) -> int:
+        """A 1x1 convolution or fully connected layer; a residual is added to in place."""
+        out, inputs = weight.shape[:2]
+        return self.append(
+            "linear",
+            name,
+            out,
+            is_float=is_float,
+            input=x,
+            residual=residual,
+            output=residual,
+            linear={
+                "in": inputs,
+                "out": out,
+                "activation": activation,
+                "normalize": normalize,
+                "epsilon": self.config.layer_norm_eps,
+            },
+            linear_weights=_linear_weights(weight, bias),
+        )
+
+    def append(
+        self,
+        kind: str,
+        name: str,
+        channels: int,
+        *,
+        is_float: bool = False,
+        output: int = NONE,
+        **fields: Any,
+    ) -> int:
+        """Appends a step that writes the tensor `output`, or a new one of `channels` channels."""
+        if output == NONE:
+            output = len(self.tensors)
+            self.tensors.append({"channels": channels, "is_float": is_float})
+        self.steps.append({"kind": kind, "name": name, **fields, "output": output})
         return output
-
-    def pointwise(self, name: str, x: int, channels: int, out_channels: int) -> int:
-        """A 1x1 convolution with SiLU."""
-        weight, bias = self.convolution(name, channels, out_channels, 1)
-        output = self.tensor(out_channels)
-        self.step("linear", name, input=x, output=output, weight=weight[:, :, 0, 0], bias=bias, silu=True)
-        return output
-
-    def tensor(self, channels: int, *, is_float: bool = False) -> int:
-        self.tensors.append({"channels": channels, "is_float": is_float})
-        return len(self.tensors) - 1
-
-    def step(self, kind: str, name: str, **fields: Any) -> None:
-        """Appends a step; weights lose their float64 here."""
-        for field, value in fields.items():
-            if isinstance(value, np.ndarray):
-                fields[field] = np.ascontiguousarray(value, dtype=np.float32)
-        self.steps.append({"kind": kind, "name": name, **fields})
 
     # ---- weights, in float64
 
@@ -282,16 +306,25 @@ class _Lowering:
     def fully_connected(self, name: str, inputs: int, out: int) -> tuple[np.ndarray, np.ndarray]:
         return self.take(f"{name}.weight", (out, inputs)), self.take(f"{name}.bias", (out,))
 
-    def layer_norm(self, name: str, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    def scale_and_shift(self, name: str, dim: int) -> tuple[np.ndarray, np.ndarray]:
         return self.take(f"{name}.weight", (dim,)), self.take(f"{name}.bias", (dim,))
 
     def fold_layer_norm(
         self, name: str, weight: np.ndarray, bias: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The linear that does to normalised rows what the layer norm `name` and this linear would."""
-        gamma, beta = self.layer_norm(name, weight.shape[1])
+        gamma, beta = self.scale_and_shift(name, weight.shape[1])
         return weight * gamma, bias + weight @ beta
 
 
+def _float32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
 def _channels_last(weight: np.ndarray) -> np.ndarray:
-    return weight.transpose(0, 2, 3, 1)
+    return _float32(weight.transpose(0, 2, 3, 1))
+
+
+def _linear_weights(weight: np.ndarray, bias: np.ndarray | None) -> dict[str, np.ndarray | None]:
+    weight = _float32(weight.reshape(weight.shape[:2]))
+    return {"weight": weight, "bias": None if bias is None else _float32(bias)}

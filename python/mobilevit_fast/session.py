@@ -48,11 +48,20 @@ class Memory:
 
 @dataclass(frozen=True)
 class StepProfile:
-    """One step on one image: its layer's name, kind, median milliseconds, multiply-accumulates, and the bytes
-    of its weights, inputs and outputs."""
+    """One step on one image.
+
+    Attributes:
+        name: of the layer.
+        kind: of the step, such as "linear".
+        output: (height, width, channels) of what it writes.
+        ms: median time.
+        macs: multiply-accumulates of the layer as defined, whatever algorithm computes it.
+        bytes: of weights, inputs and outputs, each counted once.
+    """
 
     name: str
     kind: str
+    output: tuple[int, int, int]
     ms: float
     macs: int
     bytes: int
@@ -106,6 +115,7 @@ class Session:
             reverse_channels=self.is_channel_order_folded,
         )
         self._engine = _C.Engine(plan, isa=isa, threads=threads)
+        self._step_outputs = [step["output"] for step in plan["steps"]]
         self._precision = precision
         self._config = checkpoint.config
         self._labels = checkpoint.labels
@@ -190,7 +200,10 @@ class Session:
         """
         height, width = size or self.input_size
         image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
-        return [StepProfile(**step) for step in self._engine.profile(image, repeats)]
+        tensors = self._engine.shapes(height, width)["tensors"]
+        outputs = [(*size, channels) for channels, *size in (tensors[index] for index in self._step_outputs)]
+        steps = self._engine.profile(image, repeats)
+        return [StepProfile(output=output, **step) for output, step in zip(outputs, steps, strict=True)]
 
     def memory_for(self, height: int, width: int) -> Memory:
         """What the session holds to run images of that size. Raises ValueError for a size below 1."""

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from mobilevit_fast.config import ModelConfig
-from mobilevit_fast.weights.shapes import parameter_shapes
+from mobilevit_fast.config import ModelConfig, get_config
+from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.weights import Checkpoint, parameter_shapes
 
 _INPUT_POWER = 0.5
 """Mean square of every layer's input, as its weights assume it to give outputs of mean square 1: between that
@@ -31,6 +32,14 @@ def random_tensors(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
             values = rng.normal(0, 1 / math.sqrt(_INPUT_POWER * math.prod(shape[1:])), shape)
         tensors[name] = values.astype(np.float32)
     return tensors
+
+
+def random_checkpoint(name: str, seed: int = 0) -> Checkpoint:
+    """The variant `name` with random weights, the default preprocessing and numbered labels."""
+    config = get_config(name)
+    labels = tuple(f"LABEL_{index}" for index in range(config.num_classes))
+    tensors = random_tensors(config, seed)
+    return Checkpoint(config, tensors, Preprocessing(), labels, source=f"{name} with random weights")
 
 
 def random_images(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:

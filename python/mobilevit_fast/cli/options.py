@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+from mobilevit_fast.session import Session
+
+DEFAULT_MODEL = "mobilevit_xxs.cifar10"
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """How the engine runs; `open_session` reads them."""
+    group = parser.add_argument_group("engine")
+    group.add_argument("--threads", type=positive, metavar="N", help="default: all cores of this process")
+    group.add_argument("--isa", metavar="NAME", help="kernel table, such as avx2; default: the fastest")
+    group.add_argument("--precision", default="fp32", metavar="NAME", help="default: fp32")
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size", type=size, metavar="HxW", help="pixels, such as 224 or 192x320; default: the model's own"
+    )
+
+
+def open_session(source, arguments: argparse.Namespace) -> Session:
+    return Session(source, precision=arguments.precision, threads=arguments.threads, isa=arguments.isa)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """(height, width) of "224" or "192x320"."""
+    height, _, width = text.partition("x")
+    return positive(height), positive(width or height)

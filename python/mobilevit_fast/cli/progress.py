@@ -1,0 +1,46 @@
+"""A progress bar for work that turns out to take a while."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PATIENCE = 0.7
+"""Seconds without a bar: short work should not flicker, nor wait for the import of rich."""
+
+
+def show_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+    """Passes the items on and shows how many of `total` have come, on standard error if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    iterator = iter(items)
+    started = time.monotonic()
+    done = 0
+    for item in iterator:
+        done += 1
+        yield item
+        if time.monotonic() - started > PATIENCE:
+            break
+    if done < total:
+        yield from _with_bar(iterator, done, total, title)
+
+
+def _with_bar(items: Iterator[Item], done: int, total: int, title: str) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Only what goes to the same terminal may be printed above the bar; a pipe keeps its own output.
+    redirect = sys.stdout.isatty()
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=redirect
+    ) as progress:
+        task = progress.add_task(title, total=total, completed=done)
+        for item in items:
+            yield item
+            progress.advance(task)
