@@ -14,7 +14,7 @@ PATIENCE = 0.7
 
 
 def show_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """Passes the items on and shows how many of `total` have come, on standard error if that is a terminal."""
+    """Passes the items on and shows how many of `total` have come, on standard error if a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return

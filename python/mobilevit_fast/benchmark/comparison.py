@@ -1,0 +1,105 @@
+"""The same weights and images through this project's engine and through its peers, timed by turns."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilevit_fast.benchmark.interleave import Pace, interleave
+from mobilevit_fast.benchmark.peers import Assets, Peer
+from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
+from mobilevit_fast.session import Session
+
+OURS = "mobilevit_fast"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A variant at a batch size, image size (height, width) and number of threads."""
+
+    model: str
+    batch: int
+    threads: int
+    size: tuple[int, int] = (256, 256)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one workload took.
+
+    Attributes:
+        isa: kernel table that ours ran.
+        ms: contender -> median milliseconds an image.
+        ratios: peer -> its time over ours.
+        differences: peer -> largest difference of its logits from ours, relative to the largest logit.
+    """
+
+    workload: Workload
+    isa: str
+    ms: dict[str, float]
+    ratios: dict[str, float]
+    differences: dict[str, float]
+
+
+def compare(
+    workloads: Sequence[Workload],
+    peers: Sequence[Peer],
+    *,
+    precision: str = "fp32",
+    isa: str | None = None,
+    pace: Pace | None = None,
+) -> Iterator[Result]:
+    """Yields the result of each workload; workloads of one model should be neighbours, to share its files.
+
+    Raises:
+        ImportError: a peer's modules are not installed.
+        ValueError: an unknown model, precision or ISA.
+    """
+    with tempfile.TemporaryDirectory(prefix="mobilevit_fast-bench-") as folder:
+        for model, group in itertools.groupby(workloads, key=lambda workload: workload.model):
+            assets = Assets(random_checkpoint(model), Path(folder))
+            for workload in group:
+                yield _compare(workload, assets, peers, precision, isa, pace or Pace())
+
+
+def _compare(
+    workload: Workload, assets: Assets, peers: Sequence[Peer], precision: str, isa: str | None, pace: Pace
+) -> Result:
+    images = random_images(workload.batch, *workload.size)
+    session = Session(assets.checkpoint, precision=precision, threads=workload.threads, isa=isa)
+    runs = {OURS: session.run}
+    for peer in peers:
+        runs[peer.name] = peer.build(assets, images.shape, workload.threads)
+    expected = session.run(images)
+    differences = {
+        name: float(np.abs(run(images) - expected).max() / np.abs(expected).max())
+        for name, run in runs.items()
+        if name != OURS
+    }
+    calls = {name: (lambda run=run: run(images)) for name, run in runs.items()}
+    seconds = interleave(calls, pace)
+    return Result(
+        workload=workload,
+        isa=session.isa,
+        ms={name: 1e3 * value / workload.batch for name, value in seconds.items()},
+        ratios={name: value / seconds[OURS] for name, value in seconds.items() if name != OURS},
+        differences=differences,
+    )
+
+
+def pin(threads: int) -> list[int]:
+    """Keeps this process on the first `threads` cores that it may use, which are returned.
+
+    Raises ValueError where it may use fewer. To be called before any peer starts its threads.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < threads:
+        raise ValueError(f"cannot pin {threads} threads: this process may use {len(cores)} cores")
+    os.sched_setaffinity(0, cores[:threads])
+    return cores[:threads]

@@ -1,0 +1,156 @@
+"""How each peer runs the same weights on the same images, as its own documentation has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mobilevit_fast.weights import Checkpoint, save_pretrained, to_timm
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""float32 [N, 3, H, W] -> logits [N, classes]."""
+
+OPSET = 17
+
+
+class Assets:
+    """A checkpoint in the forms that peers load, each written to `folder` when it is first asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
+        self.checkpoint = checkpoint
+        self._folder = folder
+
+    @cached_property
+    def transformers_folder(self) -> Path:
+        folder = self._folder / f"{self.checkpoint.config.name}-transformers"
+        save_pretrained(folder, self.checkpoint)
+        return folder
+
+    @cached_property
+    def transformers_model(self):
+        from transformers import AutoModelForImageClassification
+
+        with _quiet_transformers():
+            return AutoModelForImageClassification.from_pretrained(self.transformers_folder).eval()
+
+    def onnx(self, shape: tuple[int, ...]) -> Path:
+        """transformers' model for images of exactly that [N, 3, H, W], which runtimes optimise best."""
+        import torch
+
+        path = self._folder / f"{self.checkpoint.config.name}-{'x'.join(map(str, shape))}.onnx"
+        if not path.exists():
+            with warnings.catch_warnings(), torch.inference_mode():
+                # The exporter warns that the sizes become constants, which is the purpose.
+                warnings.simplefilter("ignore")
+                torch.onnx.export(
+                    self.transformers_model,
+                    (torch.zeros(shape),),
+                    str(path),
+                    dynamo=False,
+                    opset_version=OPSET,
+                    input_names=["pixel_values"],
+                    output_names=["logits"],
+                )
+        return path
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`build(assets, shape, threads)` gives the call to time."""
+
+    name: str
+    modules: tuple[str, ...]
+    build: Callable[[Assets, tuple[int, ...], int], Run]
+    by_default: bool = True
+
+    @property
+    def missing(self) -> list[str]:
+        """Modules that are not installed."""
+        return [module for module in self.modules if importlib.util.find_spec(module) is None]
+
+
+def _transformers(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+    model = assets.transformers_model
+    return _torch_run(lambda pixels: model(pixel_values=pixels).logits, threads)
+
+
+def _compiled(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+    import torch
+
+    model = torch.compile(assets.transformers_model, dynamic=False)
+    return _torch_run(lambda pixels: model(pixel_values=pixels).logits, threads)
+
+
+def _timm(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+    import timm
+    import torch
+
+    checkpoint = assets.checkpoint
+    model = timm.create_model(checkpoint.config.name, num_classes=checkpoint.config.num_classes)
+    state = to_timm(checkpoint.tensors, checkpoint.config)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    return _torch_run(model.eval(), threads)
+
+
+def _torch_run(model: Callable, threads: int) -> Run:
+    import torch
+
+    torch.set_num_threads(threads)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(torch.from_numpy(pixels)).numpy()
+
+    return run
+
+
+def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    path = str(assets.onnx(shape))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {"pixel_values": pixels})[0]
+
+
+def _openvino(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+    import openvino
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(assets.onnx(shape)), "CPU", settings).create_infer_request()
+    # It may write to an array that it shares.
+    return lambda pixels: request.infer([pixels], share_inputs=False)[0]
+
+
+PEERS = (
+    Peer("transformers", ("torch", "transformers"), _transformers),
+    Peer("timm", ("torch", "timm"), _timm),
+    Peer("torch.compile", ("torch", "transformers"), _compiled, by_default=False),
+    Peer("onnxruntime", ("torch", "transformers", "onnx", "onnxruntime"), _onnxruntime),
+    Peer("openvino", ("torch", "transformers", "openvino"), _openvino),
+)
+"""`torch.compile` takes a minute for each shape, so it is left out unless asked for."""
+
+
+@contextmanager
+def _quiet_transformers():
+    """Without its progress bar over the tensors of a file."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    yield
+    logging.enable_progress_bar()

@@ -1,0 +1,172 @@
+"""`mobilevit-fast bench`: this engine beside the peers that are installed, or its own time step by step."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict
+from typing import Any
+
+from mobilevit_fast import _C
+from mobilevit_fast.benchmark.comparison import OURS, Result, Workload, compare, pin
+from mobilevit_fast.benchmark.interleave import Pace
+from mobilevit_fast.benchmark.peak import measure_peak
+from mobilevit_fast.benchmark.peers import PEERS, Peer
+from mobilevit_fast.benchmark.random_weights import random_checkpoint
+from mobilevit_fast.cli import OK
+from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session, positive
+from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.cli.text import table
+from mobilevit_fast.config import MODELS
+from mobilevit_fast.session import Session, StepProfile
+
+EPILOG = """examples:
+  mobilevit-fast bench mobilevit_s --batch 1 8 --threads 1
+  mobilevit-fast bench mobilevit_s --profile --threads 1
+
+Times are medians, in milliseconds an image; in brackets, how many times ours. Weights are random and the same
+for all; contenders take turns in one process, with as many threads each.
+"""
+
+SIZE = (256, 256)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help=f"among {', '.join(MODELS)}; default: mobilevit_s"
+    )
+    parser.add_argument(
+        "--batch", type=positive, nargs="+", default=[1, 8], metavar="N", help="batch sizes; default: 1 8"
+    )
+    names = ", ".join(peer.name for peer in PEERS)
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help=f"among {names}; default: those installed but torch.compile",
+    )
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns each; default: 5")
+    parser.add_argument(
+        "--pin", action="store_true", help="keep the process on as many cores as it has threads"
+    )
+    parser.add_argument("--profile", action="store_true", help="time each step of ours instead, on one image")
+    add_size(parser)
+    add_json(parser)
+    add_engine(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    models = arguments.models or ["mobilevit_s"]
+    for model in models:
+        if model not in MODELS:
+            raise ValueError(f"unknown model {model!r}; choose among {', '.join(MODELS)}")
+    if arguments.pin:
+        if arguments.threads is None:
+            raise ValueError("--pin needs --threads")
+        pin(arguments.threads)
+    return _profile(models, arguments) if arguments.profile else _compare(models, arguments)
+
+
+def choose_peers(names: list[str] | None) -> list[Peer]:
+    """The peers called so, or the installed ones that run by default.
+
+    Raises ValueError for a name that is unknown or whose modules are not installed.
+    """
+    if names is None:
+        return [peer for peer in PEERS if peer.by_default and not peer.missing]
+    known = {peer.name: peer for peer in PEERS}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown peer {name!r}; choose among {', '.join(known)}")
+        if known[name].missing:
+            raise ValueError(f"peer {name!r} needs {', '.join(known[name].missing)}, not installed here")
+    return [known[name] for name in names]
+
+
+def _compare(models: list[str], arguments: argparse.Namespace) -> int:
+    peers = choose_peers(arguments.peers)
+    threads = arguments.threads or _C.default_threads()
+    workloads = [
+        Workload(model, batch, threads, arguments.size or SIZE)
+        for model, batch in itertools.product(models, arguments.batch)
+    ]
+    results = compare(
+        workloads,
+        peers,
+        precision=arguments.precision,
+        isa=arguments.isa,
+        pace=Pace(rounds=arguments.rounds),
+    )
+    results = list(show_progress(results, len(workloads), "Measuring"))
+    if arguments.json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        print(describe(results, arguments.precision))
+    return OK
+
+
+def describe(results: list[Result], precision: str) -> str:
+    """A row for each workload, a column for each contender."""
+    peers = list(results[0].ratios)
+    rows = []
+    for result in results:
+        workload, ours = result.workload, result.ms[OURS]
+        times = [f"{result.ms[peer]:.2f} ({result.ratios[peer]:.2f})" for peer in peers]
+        labels = [workload.model, f"{workload.batch}", f"{workload.threads}"]
+        rows.append([*labels, f"{ours:.2f}", f"{1e3 / ours:.1f}", *times])
+    header = ["model", "batch", "threads", f"ours {results[0].isa} {precision}", "images/s", *peers]
+    largest = max((value for result in results for value in result.differences.values()), default=None)
+    note = "" if largest is None else f"\nlargest difference of logits, relative: {largest:.1e}"
+    return table(header, rows) + note
+
+
+def _profile(models: list[str], arguments: argparse.Namespace) -> int:
+    reports = []
+    for model in models:
+        session = open_session(random_checkpoint(model), arguments)
+        steps = session.profile(size=arguments.size or SIZE)
+        peak = measure_peak(session.isa) * session.threads
+        reports.append((session, steps, peak))
+    if arguments.json:
+        print(json.dumps([_profile_data(*report) for report in reports], indent=2))
+    else:
+        print("\n\n".join(describe_profile(*report) for report in reports))
+    return OK
+
+
+def describe_profile(session: Session, steps: list[StepProfile], peak: float) -> str:
+    """A row for each step; `peak` is in multiply-accumulates a second of all threads together."""
+    total = sum(step.ms for step in steps)
+    rows = [
+        [
+            *(
+                step.name,
+                step.kind,
+                "x".join(map(str, step.output)),
+                f"{step.ms:.3f}",
+                f"{step.ms / total:.1%}",
+            ),
+            *(f"{step.macs / step.ms / 1e6:.1f}", f"{step.bytes / 1e3:.0f}"),
+            f"{step.macs / step.ms * 1e3 / peak:.0%}",
+        ]
+        for step in steps
+    ]
+    macs = sum(step.macs for step in steps)
+    rate, share = f"{macs / total / 1e6:.1f}", f"{macs / total * 1e3 / peak:.0%}"
+    rows.append(["all", "", "", f"{total:.3f}", "100.0%", rate, "", share])
+    header = ["layer", "kind", "output", "ms", "of all", "GMAC/s", "kB", "of peak"]
+    title = f"{session.source}: {session.isa}, {session.precision}, threads: {session.threads}"
+    return f"{title}; peak {peak / 1e9:.0f} GMAC/s, measured\n{table(header, rows, left=2)}"
+
+
+def _profile_data(session: Session, steps: list[StepProfile], peak: float) -> dict[str, Any]:
+    return {
+        "model": session.config.name,
+        "isa": session.isa,
+        "precision": session.precision,
+        "threads": session.threads,
+        "peak_macs_per_second": peak,
+        "steps": [asdict(step) for step in steps],
+    }
