@@ -133,7 +133,7 @@ def _crop_size(size: Any) -> tuple[int, int]:
 
 
 def _resample_name(number: Any) -> str:
-    if type(number) is not int or not 0 <= number < len(RESAMPLING):
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(RESAMPLING):
         raise ValueError(f"resample must be the number of a Pillow filter, 0 to 5, got {number!r}")
     return RESAMPLING[number]
 
