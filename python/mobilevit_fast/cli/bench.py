@@ -14,7 +14,7 @@ from mobilevit_fast.benchmark.interleave import Pace
 from mobilevit_fast.benchmark.peak import measure_peak
 from mobilevit_fast.benchmark.peers import PEERS, Peer
 from mobilevit_fast.benchmark.random_weights import random_checkpoint
-from mobilevit_fast.cli import OK
+from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table

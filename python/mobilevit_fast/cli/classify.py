@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from mobilevit_fast.cli import BAD_INPUT, OK, complain
+from mobilevit_fast.cli.exits import BAD_INPUT, OK, complain
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_engine, add_json, open_session, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.session import Prediction

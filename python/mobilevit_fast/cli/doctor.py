@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from mobilevit_fast import _C
-from mobilevit_fast.cli import OK
+from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.text import facts
 from mobilevit_fast.lower import PRECISIONS

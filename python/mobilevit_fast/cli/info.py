@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mobilevit_fast.benchmark.random_weights import random_checkpoint
-from mobilevit_fast.cli import OK
+from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session
 from mobilevit_fast.cli.text import facts, megabytes, table

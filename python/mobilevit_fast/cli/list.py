@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from mobilevit_fast.cli import OK
+from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.text import table

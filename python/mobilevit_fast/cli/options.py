@@ -40,5 +40,5 @@ def positive(text: str) -> int:
 
 def size(text: str) -> tuple[int, int]:
     """(height, width) of "224" or "192x320"."""
-    height, _, width = text.partition("x")
-    return positive(height), positive(width or height)
+    height, separator, width = text.partition("x")
+    return positive(height), positive(width if separator else height)
