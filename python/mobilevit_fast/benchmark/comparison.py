@@ -65,12 +65,19 @@ def compare(
         for model, group in itertools.groupby(workloads, key=lambda workload: workload.model):
             assets = Assets(random_checkpoint(model), Path(folder))
             for workload in group:
-                yield _compare(workload, assets, peers, precision, isa, pace or Pace())
+                yield compare_one(workload, assets, peers, precision=precision, isa=isa, pace=pace)
 
 
-def _compare(
-    workload: Workload, assets: Assets, peers: Sequence[Peer], precision: str, isa: str | None, pace: Pace
+def compare_one(
+    workload: Workload,
+    assets: Assets,
+    peers: Sequence[Peer],
+    *,
+    precision: str = "fp32",
+    isa: str | None = None,
+    pace: Pace | None = None,
 ) -> Result:
+    """The result of one workload on the weights of `assets`, which must be of its model; see `compare`."""
     images = random_images(workload.batch, *workload.size)
     session = Session(assets.checkpoint, precision=precision, threads=workload.threads, isa=isa)
     runs = {OURS: session.run}
@@ -83,7 +90,7 @@ def _compare(
         if name != OURS
     }
     calls = {name: (lambda run=run: run(images)) for name, run in runs.items()}
-    seconds = interleave(calls, pace)
+    seconds = interleave(calls, pace or Pace())
     return Result(
         workload=workload,
         isa=session.isa,
