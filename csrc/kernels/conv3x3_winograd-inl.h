@@ -82,19 +82,18 @@ struct WinogradBlock {
   int64_t product_bytes;
 
   WinogradBlock(const Conv3x3Shape& shape, const Map& output) {
-    constexpr int64_t kInputBytes =
-        512 * 1024;  // leaves room in a second-level cache for products and panels
-    constexpr int64_t kLine = 64, kSlot = sizeof(float);
-    static_assert(sizeof(typename Dot::Unit) == kSlot, "");
+    // The panels pass once for each block: from sixteen tiles on, the arithmetic hides their way from the
+    // third-level cache. The less memory a block takes, the more of it stays in the second level.
+    constexpr int64_t kInputBytes = 256 * 1024, kGrain = 16;
+    constexpr int64_t kSlot = sizeof(typename Dot::Unit), kLineSlots = kLineBytes / kSlot;
     tile_columns = CeilDiv(output.width, kTile);
     units = Units<Dot>(shape.in + shape.in_second);
     const int64_t fitting = kInputBytes / (kPositions<kTile> * units * kSlot);
-    const int64_t whole_micro_tiles = Max(fitting / TileRows(1) * TileRows(1), TileRows(1));
-    tiles = Min(whole_micro_tiles, CeilDiv(output.height, kTile) * tile_columns);
-    input_position = RoundUp(tiles * units, kLine / kSlot) + kLine / kSlot;
-    product_position = tiles * kMaxPanelVectors * Vec::kLanes + kLine / kSlot;
+    tiles = Min(Max(fitting / kGrain * kGrain, kGrain), CeilDiv(output.height, kTile) * tile_columns);
+    input_position = RoundUp(tiles * units, kLineSlots) + kLineSlots;
+    product_position = tiles * kMaxPanelVectors * Vec::kLanes + kLineSlots;
     const int64_t element_bytes = sizeof(typename Dot::Element);
-    zero_bytes = RoundUp(Max(shape.in, shape.in_second) * element_bytes, kLine);
+    zero_bytes = RoundUp(Max(shape.in, shape.in_second) * element_bytes, kLineBytes);
     input_bytes = kPositions<kTile> * input_position * kSlot;
     product_bytes = kPositions<kTile> * product_position * kSlot;
   }
