@@ -13,6 +13,11 @@ struct DotBf16 {
   static MVF_INLINE Vec MulAdd(Vec a, Vec b, Vec sum) {
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
   }
+  static MVF_INLINE void StoreUnits(const Vec* elements, Unit* to) {
+    const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(elements[0].v)));
+    const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(elements[1].v)));
+    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  }
   static Unit PackUnit(const float* k, int64_t valid) {
     const Unit low = valid > 0 ? Round(k[0]) : 0;
     return valid > 1 ? low | Round(k[1]) << 16 : low;

@@ -11,6 +11,8 @@ struct DotF32 {
   static MVF_INLINE Vec Broadcast(const Unit* p) { return Vec::Set(*p); }
   static MVF_INLINE Vec LoadPanel(const Unit* p) { return Vec::Load(p); }
   static MVF_INLINE Vec MulAdd(Vec a, Vec b, Vec sum) { return mvf::MulAdd(a, b, sum); }
+  // A vector of units, from kUnit vectors of their elements.
+  static MVF_INLINE void StoreUnits(const Vec* elements, Unit* to) { elements[0].Store(to); }
   static Unit PackUnit(const float* k, int64_t valid) { return valid > 0 ? *k : 0.0f; }
 };
 

@@ -14,6 +14,8 @@
 #include "kernels/conv3x3_winograd-inl.h"
 #include "kernels/conv3x3-inl.h"
 #include "kernels/stem-inl.h"
+#include "kernels/attention_tiles-inl.h"
+#include "kernels/attention-inl.h"
 #include "kernels/global_pool-inl.h"
 #include "kernels/resize-inl.h"
 #include "kernels/softmax-inl.h"
@@ -37,6 +39,7 @@ constexpr KernelTable MakeTable(const char* name) {
   table.conv3x3_packing = {Conv3x3PackedBytes<Dot>, Conv3x3Pack<Dot>};
   table.conv3x3 = {Conv3x3ScratchBytes<Dot>, Conv3x3Run<Dot>};
   table.stem = {StemScratchBytes<Dot>, StemRun<Dot>};
+  table.attention = {AttentionScratchBytes<Dot>, AttentionRun<Dot>};
   table.layer_norm = {LayerNormScratchBytes<Dot>, LayerNormRun<Dot>};
   table.resize = {ResizeScratchBytes<Dot>, ResizeRun<Dot>};
   table.global_pool = {GlobalPoolScratchBytes<Dot>, GlobalPoolRun<Dot>};

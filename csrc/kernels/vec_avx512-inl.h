@@ -4,6 +4,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 warns of the intrinsics' own undefined values.
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
