@@ -10,18 +10,24 @@ namespace {
 
 struct Vec {
   static constexpr int kLanes = 4;
-  float v[kLanes];
+  // Element-wise arithmetic that GCC and clang compile for any processor.
+  typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+  Lanes v;
 
   static Vec Zero() { return Set(0.0f); }
-  static Vec Set(float x) { return {{x, x, x, x}}; }
-  static Vec Load(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+  static Vec Set(float x) { return {Lanes{x, x, x, x}}; }
+  static Vec Load(const float* p) {
+    Vec r;
+    __builtin_memcpy(&r.v, p, sizeof(r.v));
+    return r;
+  }
   // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
   static Vec LoadPartial(const float* p, int n) {
     Vec r = Zero();
     for (int i = 0; i < n; ++i) r.v[i] = p[i];
     return r;
   }
-  void Store(float* p) const { StorePartial(p, kLanes); }
+  void Store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void StorePartial(float* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }
@@ -29,30 +35,20 @@ struct Vec {
 
 template <class Function>
 inline Vec ForEachLane(Function function) {
-  return {{function(0), function(1), function(2), function(3)}};
+  return {Vec::Lanes{function(0), function(1), function(2), function(3)}};
 }
 
-inline Vec Add(Vec a, Vec b) {
-  return ForEachLane([&](int i) { return a.v[i] + b.v[i]; });
-}
-inline Vec Sub(Vec a, Vec b) {
-  return ForEachLane([&](int i) { return a.v[i] - b.v[i]; });
-}
-inline Vec Mul(Vec a, Vec b) {
-  return ForEachLane([&](int i) { return a.v[i] * b.v[i]; });
-}
-inline Vec Div(Vec a, Vec b) {
-  return ForEachLane([&](int i) { return a.v[i] / b.v[i]; });
-}
-inline Vec Max(Vec a, Vec b) {
-  return ForEachLane([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
-}
+inline Vec Add(Vec a, Vec b) { return {a.v + b.v}; }
+inline Vec Sub(Vec a, Vec b) { return {a.v - b.v}; }
+inline Vec Mul(Vec a, Vec b) { return {a.v * b.v}; }
+inline Vec Div(Vec a, Vec b) { return {a.v / b.v}; }
+inline Vec Max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
 inline Vec Sqrt(Vec a) {
   return ForEachLane([&](int i) { return sqrtf(a.v[i]); });
 }
-inline Vec MulAdd(Vec a, Vec b, Vec c) { return Add(Mul(a, b), c); }     // a * b + c
-inline Vec MulSub(Vec a, Vec b, Vec c) { return Sub(Mul(a, b), c); }     // a * b - c
-inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return Sub(c, Mul(a, b)); }  // c - a * b
+inline Vec MulAdd(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }     // a * b + c
+inline Vec MulSub(Vec a, Vec b, Vec c) { return {a.v * b.v - c.v}; }     // a * b - c
+inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {c.v - a.v * b.v}; }  // c - a * b
 inline float ReduceAdd(Vec a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
 inline float ReduceMax(Vec a) {
   const float x = a.v[0] > a.v[1] ? a.v[0] : a.v[1];
@@ -71,6 +67,10 @@ inline Vec ScaleByExp2(Vec x, Vec t) {
   });
 }
 
+inline Vec OnePlusExp2(Vec t) {
+  return ForEachLane([&](int i) { return 1.0f + exp2f(t.v[i]); });
+}
+
 // rows[i] lane j <-> rows[j] lane i.
 inline void Transpose(Vec rows[4]) {
   for (int i = 0; i < 4; ++i) {
@@ -84,6 +84,9 @@ inline void Transpose(Vec rows[4]) {
 
 // Micro-kernel height for a panel of `vectors` vectors.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : 4; }
+
+// Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows.
+constexpr int DepthwisePixels(int /*rows*/) { return 2; }
 
 }  // namespace
 }  // namespace mvf
