@@ -31,17 +31,18 @@ constexpr int64_t kLineBytes = 64;
 
 // Cache lines in one unit of a panel.
 template <int kVectors>
-constexpr int64_t kLinesPerUnit = CeilDiv(kVectors * Vec::kLanes * int64_t{sizeof(float)}, kLineBytes);
+constexpr int64_t kLinesPerUnit = CeilDiv(kVectors* Vec::kLanes* int64_t{sizeof(float)}, kLineBytes);
 
-// Memory that will be needed next. It is fetched in step with the arithmetic: a burst between two tiles would stall
-// both, since a core keeps few misses in flight.
+// Memory that will be needed next. It is fetched in step with the arithmetic: a burst between two tiles would
+// stall both, since a core keeps few misses in flight.
 struct Ahead {
   uintptr_t address;       // an integer, since it may lie behind the last panel
   int64_t bytes_per_unit;  // of K
 };
 
-// One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes` columns.
-template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
+// One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes`
+// columns.
+template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, bool kAhead, class Out>
 MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
                             const typename Dot::Unit* panel, const float* bias, Destination<Out> to, Out* out,
                             const Out* residual, int last_lanes, Ahead ahead) {
@@ -72,11 +73,13 @@ MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename 
         for (int j = 0; j < kVectors; ++j) sum[i][j] = Dot::MulAdd(row, column[j], sum[i][j]);
       }
       panel += kLanes * kVectors;
+      if constexpr (kAhead) {
 #pragma GCC unroll 3
-      for (int64_t i = 0; i < kLinesPerUnit<kVectors>; ++i) {
-        __builtin_prefetch(reinterpret_cast<const void*>(ahead.address + i * kLineBytes), 0, 2);
+        for (int64_t i = 0; i < kLinesPerUnit<kVectors>; ++i) {
+          __builtin_prefetch(reinterpret_cast<const void*>(ahead.address + i * kLineBytes), 0, 2);
+        }
+        ahead.address += ahead.bytes_per_unit;
       }
-      ahead.address += ahead.bytes_per_unit;
 #pragma GCC unroll 6
       for (int i = 0; i < kBases; ++i) {
         ++base[i];
@@ -110,15 +113,17 @@ MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename 
 }
 
 // Rows [begin, end) against one panel; what is left below a full tile goes through tiles of half the height.
-template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, class Out>
+// kAhead is for panels that are passed once: one that returns for other rows has its successor in the cache
+// already.
+template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, bool kAhead, class Out>
 __attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
                                          const float* bias, Destination<Out> to, int64_t column,
                                          int last_lanes) {
   using Unit = typename Dot::Unit;
   constexpr int kWidth = Vec::kLanes * kVectors;
   const Unit* panel = reinterpret_cast<const Unit*>(bias + kWidth);
-  // Weights lie in execution order, so the memory behind this panel is what is needed next: each tile fetches its
-  // share of as much.
+  // Weights lie in execution order, so the memory behind this panel is what is needed next: each tile fetches
+  // its share of as much.
   const int64_t units = operand.segments * operand.units;
   const int64_t tiles = Max((end - begin) / kRows, 1);
   Ahead ahead{reinterpret_cast<uintptr_t>(panel + units * kWidth),
@@ -126,37 +131,41 @@ __attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, in
   int64_t m = begin;
   for (; m + kRows <= end; m += kRows) {
     const Out* residual = kResidual ? to.residual + m * to.residual_stride + column : nullptr;
-    MicroKernel<Dot, kRows, kVectors, kActivation, kResidual>(operand, operand.data + m * operand.row_stride, panel,
-                                                              bias, to, to.data + m * to.stride + column, residual,
-                                                              last_lanes, ahead);
+    MicroKernel<Dot, kRows, kVectors, kActivation, kResidual, kAhead>(
+        operand, operand.data + m * operand.row_stride, panel, bias, to, to.data + m * to.stride + column,
+        residual, last_lanes, ahead);
     ahead.address += units * ahead.bytes_per_unit;
   }
   if constexpr (kRows > 1) {
     if (m < end) {
-      PanelRows<Dot, (kRows + 1) / 2, kVectors, kActivation, kResidual, Out>(operand, m, end, bias, to, column,
-                                                                            last_lanes);
+      PanelRows<Dot, (kRows + 1) / 2, kVectors, kActivation, kResidual, kAhead, Out>(operand, m, end, bias,
+                                                                                     to, column, last_lanes);
     }
   }
 }
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.
-template <class Dot, Activation kActivation, bool kResidual, class Out>
+template <class Dot, Activation kActivation, bool kResidual, bool kAhead = true, class Out>
 MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
                           const float* panel, Destination<Out> to, int64_t column, int64_t columns_left) {
   const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
   if (vectors == 3) {
-    PanelRows<Dot, TileRows(3), 3, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+    PanelRows<Dot, TileRows(3), 3, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
+                                                                   last_lanes);
   } else if (vectors == 2) {
-    PanelRows<Dot, TileRows(2), 2, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+    PanelRows<Dot, TileRows(2), 2, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
+                                                                   last_lanes);
   } else {
-    PanelRows<Dot, TileRows(1), 1, kActivation, kResidual>(operand, begin, end, panel, to, column, last_lanes);
+    PanelRows<Dot, TileRows(1), 1, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
+                                                                   last_lanes);
   }
 }
 
-// All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels pass.
+// All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels
+// pass.
 template <class Dot, Activation kActivation, bool kResidual, class Out>
-void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64_t columns, const void* packed,
-          Destination<Out> to) {
+void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64_t columns,
+          const void* packed, Destination<Out> to) {
   constexpr int64_t kBlockBytes = 256 * 1024;
   const int64_t total_units = operand.segments * operand.units;
   const int64_t block =
@@ -164,8 +173,8 @@ void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64
   for (int64_t m = begin; m < end; m += block) {
     const int64_t stop = Min(m + block, end);
     ForEachPanel(columns, total_units, [&](int vectors, int64_t column, int64_t slot) {
-      PanelRows<Dot, kActivation, kResidual>(vectors, operand, m, stop, static_cast<const float*>(packed) + slot, to,
-                                             column, columns - column);
+      PanelRows<Dot, kActivation, kResidual>(
+          vectors, operand, m, stop, static_cast<const float*>(packed) + slot, to, column, columns - column);
     });
   }
 }

@@ -24,13 +24,16 @@ MVF_INLINE Vec Exp2(Vec t) {
 MVF_INLINE Vec Exp(Vec x) { return Exp2(Mul(x, Vec::Set(kLog2E))); }
 
 // x / (1 + exp(-x)); a true division is faster here than a reciprocal estimate with a Newton step.
-MVF_INLINE Vec Silu(Vec x) {
-  return Div(x, Add(Exp2(Mul(x, Vec::Set(-kLog2E))), Vec::Set(1.0f)));
-}
+MVF_INLINE Vec Silu(Vec x) { return Div(x, OnePlusExp2(Mul(x, Vec::Set(-kLog2E)))); }
+
+// An activation that kernels use between themselves: x / (1 + 2^x) = -log2(e) * silu(-x / log2(e)). Where the
+// weights before and behind it carry the factors, silu is spared a multiplication.
+constexpr Activation kScaledSilu = Activation{2};
 
 template <Activation kActivation>
 MVF_INLINE Vec Activate(Vec x) {
   if constexpr (kActivation == Activation::kSilu) return Silu(x);
+  if constexpr (kActivation == kScaledSilu) return Div(x, OnePlusExp2(x));
   return x;
 }
 

@@ -14,6 +14,9 @@
 #include "kernels/conv3x3_winograd-inl.h"
 #include "kernels/conv3x3-inl.h"
 #include "kernels/stem-inl.h"
+#include "kernels/depthwise-inl.h"
+#include "kernels/dwconv3x3-inl.h"
+#include "kernels/inverted_residual-inl.h"
 #include "kernels/attention_tiles-inl.h"
 #include "kernels/attention-inl.h"
 #include "kernels/global_pool-inl.h"
@@ -39,6 +42,10 @@ constexpr KernelTable MakeTable(const char* name) {
   table.conv3x3_packing = {Conv3x3PackedBytes<Dot>, Conv3x3Pack<Dot>};
   table.conv3x3 = {Conv3x3ScratchBytes<Dot>, Conv3x3Run<Dot>};
   table.stem = {StemScratchBytes<Dot>, StemRun<Dot>};
+  table.dwconv3x3_packing = {DwConv3x3PackedBytes, DwConv3x3Pack};
+  table.dwconv3x3 = {DwConv3x3ScratchBytes<Dot>, DwConv3x3Run<Dot>};
+  table.inverted_residual_packing = {InvertedResidualPackedBytes<Dot>, InvertedResidualPack<Dot>};
+  table.inverted_residual = {InvertedResidualScratchBytes<Dot>, InvertedResidualRun<Dot>};
   table.attention = {AttentionScratchBytes<Dot>, AttentionRun<Dot>};
   table.layer_norm = {LayerNormScratchBytes<Dot>, LayerNormRun<Dot>};
   table.resize = {ResizeScratchBytes<Dot>, ResizeRun<Dot>};

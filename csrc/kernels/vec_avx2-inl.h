@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "base/view.h"
+#include "kernels/exp2_table-inl.h"
 
 namespace mvf {
 namespace {
@@ -57,6 +58,25 @@ inline Vec ScaleByExp2(Vec x, Vec t) {
   return {_mm256_mul_ps(x.v, _mm256_castsi256_ps(power))};
 }
 
+// 1 + 2^t, with |t| limited to kExp2Limit.
+inline Vec OnePlusExp2(Vec t) {
+  const __m256 above = _mm256_max_ps(t.v, _mm256_set1_ps(-kExp2Limit));
+  const __m256 limited = _mm256_min_ps(above, _mm256_set1_ps(kExp2Limit));
+  const __m256 grid = _mm256_add_ps(limited, _mm256_set1_ps(kExp2Grid));
+  const __m256 f = _mm256_sub_ps(limited, _mm256_sub_ps(grid, _mm256_set1_ps(kExp2Grid + kExp2Shift)));
+  const __m256i index = _mm256_castps_si256(grid);
+  const __m256i* table = reinterpret_cast<const __m256i*>(kExp2Table);
+  const __m256i low = _mm256_permutevar8x32_epi32(_mm256_load_si256(table), index);
+  const __m256i high = _mm256_permutevar8x32_epi32(_mm256_load_si256(table + 1), index);
+  const __m256i bit3_as_sign = _mm256_slli_epi32(index, 28);
+  const __m256 power = _mm256_blendv_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high),
+                                        _mm256_castsi256_ps(bit3_as_sign));
+  const __m256i scale =
+      _mm256_add_epi32(_mm256_castps_si256(power), _mm256_slli_epi32(index, kExp2ExponentShift));
+  const __m256 quadratic = _mm256_fmadd_ps(f, f, _mm256_set1_ps(kExp2Square));
+  return {_mm256_fmadd_ps(quadratic, _mm256_castsi256_ps(scale), _mm256_set1_ps(1.0f))};
+}
+
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
   __m256 t[8], u[8];
@@ -79,9 +99,13 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
   }
 }
 
-// Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one row of
-// the panel and a broadcast.
+// Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one
+// row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
+
+// Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows: their sums stay in
+// registers, as many waiting for their activation and the nine weights do so only in part.
+constexpr int DepthwisePixels(int rows) { return rows == 2 ? 3 : 4; }
 
 }  // namespace
 }  // namespace mvf

@@ -13,6 +13,7 @@
 #endif
 
 #include "base/view.h"
+#include "kernels/exp2_table-inl.h"
 
 namespace mvf {
 namespace {
@@ -27,7 +28,9 @@ struct Vec {
   static Vec Load(const Bf16* p) { return FromBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
   // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
   static Vec LoadPartial(const float* p, int n) { return {_mm512_maskz_loadu_ps(FirstLanes(n), p)}; }
-  static Vec LoadPartial(const Bf16* p, int n) { return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p)); }
+  static Vec LoadPartial(const Bf16* p, int n) {
+    return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
+  }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StorePartial(float* p, int n) const { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
 #ifdef __AVX512BF16__  // rounds to nearest even
@@ -60,6 +63,19 @@ inline float ReduceMax(Vec a) { return _mm512_reduce_max_ps(a.v); }
 // t - floor(t), and x * 2^floor(t), which saturates to 0 and infinity.
 inline Vec Fraction(Vec t) { return {_mm512_reduce_ps(t.v, 0x01)}; }
 inline Vec ScaleByExp2(Vec x, Vec t) { return {_mm512_scalef_ps(x.v, t.v)}; }
+
+// 1 + 2^t, with |t| limited to kExp2Limit.
+inline Vec OnePlusExp2(Vec t) {
+  constexpr int kSmallerMagnitudeWithFirstSign = 2;
+  const __m512 limited = _mm512_range_ps(t.v, _mm512_set1_ps(kExp2Limit), kSmallerMagnitudeWithFirstSign);
+  const __m512 grid = _mm512_add_ps(limited, _mm512_set1_ps(kExp2Grid));
+  const __m512 f = _mm512_sub_ps(limited, _mm512_sub_ps(grid, _mm512_set1_ps(kExp2Grid + kExp2Shift)));
+  const __m512i index = _mm512_castps_si512(grid);
+  const __m512i power = _mm512_permutexvar_epi32(index, _mm512_load_si512(kExp2Table));
+  const __m512i scale = _mm512_add_epi32(power, _mm512_slli_epi32(index, kExp2ExponentShift));
+  const __m512 quadratic = _mm512_fmadd_ps(f, f, _mm512_set1_ps(kExp2Square));
+  return {_mm512_fmadd_ps(quadratic, _mm512_castsi512_ps(scale), _mm512_set1_ps(1.0f))};
+}
 
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
@@ -96,9 +112,13 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
   for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(r[i]);
 }
 
-// Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one row of
-// the panel and a broadcast.
+// Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one
+// row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 16 : 8; }
+
+// Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows: their sums, as many
+// waiting for their activation, and the nine weights.
+constexpr int DepthwisePixels(int /*rows*/) { return 4; }
 
 }  // namespace
 }  // namespace mvf

@@ -1,0 +1,99 @@
+// Depthwise 3x3 convolution of a map that has no padding of its own: the rows and columns outside it are left
+// out.
+#pragma once
+
+namespace mvf {
+namespace {
+
+inline size_t DwConv3x3PackedBytes(const DwConv3x3Shape& shape) {
+  return ColumnVectors(shape.channels) * kDepthwiseVectors * Vec::kLanes * sizeof(float);
+}
+
+inline void DwConv3x3Pack(const DwConv3x3Shape& shape, const DwConv3x3Weights& weights, void* packed) {
+  float* to = static_cast<float*>(packed);
+  for (int64_t c = 0; c < shape.channels; c += Vec::kLanes, to += kDepthwiseVectors * Vec::kLanes) {
+    PackDepthwise(weights, shape.channels, c, 1.0f, to);
+  }
+}
+
+// A row of zeros that stands in for the rows above and below the map.
+template <class Dot>
+size_t DwConv3x3ScratchBytes(const DwConv3x3Args& args) {
+  const int64_t elements = (args.input.width - 1) * args.input.pixel_stride + args.shape.channels;
+  return elements * sizeof(typename Dot::Element);
+}
+
+// One pixel at the map's left or right edge: only the columns [first_tap, end_tap) of the kernel lie on the
+// map.
+template <int kStride, Activation kActivation, class Lanes, class Element>
+MVF_INLINE void EdgePixel(const Element* const rows[3], int64_t pixel_stride, int64_t width, int64_t x,
+                          const float* packed, Lanes lanes, Element* out) {
+  const int64_t left = x * kStride - 1;
+  const int64_t first_tap = left < 0 ? 1 : 0, end_tap = Min(3, width - left);
+  Vec sum = Vec::Load(packed);
+  for (int64_t y = 0; y < 3; ++y) {
+    for (int64_t tap = first_tap; tap < end_tap; ++tap) {
+      const Vec value = lanes.Load(rows[y] + (left + tap) * pixel_stride);
+      sum = MulAdd(value, Vec::Load(packed + (1 + y * 3 + tap) * Vec::kLanes), sum);
+    }
+  }
+  lanes.Store(Activate<kActivation>(sum), out);
+}
+
+// Output rows [y, y + kRows).
+template <class Dot, int kStride, int kRows, Activation kActivation>
+void DwConv3x3Rows(const DwConv3x3Args& args, int64_t y, const typename Dot::Element* zeros) {
+  using Element = typename Dot::Element;
+  const Map &input = args.input, &output = args.output;
+  const int64_t pixel_stride = input.pixel_stride;
+  // Pixels [1, inner_end) have the whole kernel on the map as far as columns go.
+  const int64_t inner_end = input.width < 2 ? 1 : Max((input.width - 2) / kStride + 1, 1);
+  const float* packed = static_cast<const float*>(args.packed);
+  ForEachVector(0, args.shape.channels, [&](int64_t c, auto lanes) {
+    const Element* in[kRows + 2];
+    for (int i = 0; i < kRows + 2; ++i) {
+      const int64_t in_y = y * kStride - 1 + i;
+      in[i] = (in_y < 0 || in_y >= input.height ? zeros : input.Row<Element>(in_y)) + c;
+    }
+    DepthwiseRows<Element, Element, int64_t> rows = {{}, pixel_stride, {}, output.pixel_stride};
+    for (int i = 0; i < kRows + 2; ++i) rows.in[i] = in[i] + (kStride - 1) * pixel_stride;
+    for (int i = 0; i < kRows; ++i) {
+      Element* out = output.Row<Element>(y + i) + c;
+      rows.out[i] = out + output.pixel_stride;
+      EdgePixel<kStride, kActivation>(in + i, pixel_stride, input.width, 0, packed, lanes, out);
+      for (int64_t x = inner_end; x < output.width; ++x) {
+        EdgePixel<kStride, kActivation>(in + i, pixel_stride, input.width, x, packed, lanes,
+                                        out + x * output.pixel_stride);
+      }
+    }
+    if (inner_end > 1) DepthwiseSpan<kStride, kRows, kActivation>(rows, inner_end - 1, packed, lanes);
+    packed += kDepthwiseVectors * Vec::kLanes;
+  });
+}
+
+template <class Dot, int kStride, Activation kActivation>
+void DwConv3x3Range(const DwConv3x3Args& args, Range rows, void* scratch) {
+  using Element = typename Dot::Element;
+  Element* zeros = static_cast<Element*>(scratch);
+  const int64_t elements = DwConv3x3ScratchBytes<Dot>(args) / sizeof(Element);
+  for (int64_t i = 0; i < elements; ++i) zeros[i] = Element{};
+  int64_t y = rows.begin;
+  if constexpr (kStride == 1) {
+    for (; y + 2 <= rows.end; y += 2) DwConv3x3Rows<Dot, kStride, 2, kActivation>(args, y, zeros);
+  }
+  for (; y < rows.end; ++y) DwConv3x3Rows<Dot, kStride, 1, kActivation>(args, y, zeros);
+}
+
+template <class Dot>
+void DwConv3x3Run(const DwConv3x3Args& args, Range rows, void* scratch) {
+  const bool silu = args.shape.activation == Activation::kSilu;
+  if (args.shape.stride == 1) {
+    if (silu) return DwConv3x3Range<Dot, 1, Activation::kSilu>(args, rows, scratch);
+    return DwConv3x3Range<Dot, 1, Activation::kNone>(args, rows, scratch);
+  }
+  if (silu) return DwConv3x3Range<Dot, 2, Activation::kSilu>(args, rows, scratch);
+  return DwConv3x3Range<Dot, 2, Activation::kNone>(args, rows, scratch);
+}
+
+}  // namespace
+}  // namespace mvf
