@@ -192,6 +192,8 @@ class Session:
     def profile(self, repeats: int = 20, size: tuple[int, int] | None = None) -> list[StepProfile]:
         """Times each step on one image of `size` (height, width), by default `input_size`.
 
+        A resize to the size that a map has already is no step.
+
         Args:
             repeats: how often the image runs; times are medians.
 
@@ -202,8 +204,8 @@ class Session:
         image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
         tensors = self._engine.shapes(height, width)["tensors"]
         outputs = [(*size, channels) for channels, *size in (tensors[index] for index in self._step_outputs)]
-        steps = self._engine.profile(image, repeats)
-        return [StepProfile(output=output, **step) for output, step in zip(outputs, steps, strict=True)]
+        steps = zip(outputs, self._engine.profile(image, repeats), strict=True)
+        return [StepProfile(output=output, **step) for output, step in steps if step["bytes"]]
 
     def memory_for(self, height: int, width: int) -> Memory:
         """What the session holds to run images of that size. Raises ValueError for a size below 1."""
