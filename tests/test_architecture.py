@@ -13,12 +13,13 @@ PACKAGE = ROOT / "python" / "mobilevit_fast"
 SOURCES = ROOT / "csrc"
 
 LEAVES = {"config", "image", "weights"}
-RUNTIME = LEAVES | {"_C", "lower"}
+RUNTIME = LEAVES | {"_C", "folding", "lower"}
 PYTHON_MAY_USE = {
     "config": set(),
     "image": {"config"},
     "weights": {"config", "image"},
-    "lower": LEAVES | {"_C"},
+    "folding": {"config", "weights"},
+    "lower": LEAVES | {"_C", "folding"},
     "decode_ahead": {"image"},
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},
@@ -103,7 +104,7 @@ def test_only_the_module_knows_python(folder):
             assert "pybind11" not in path.read_text(), path
 
 
-@pytest.mark.parametrize("part", sorted(LEAVES | {"lower", "decode_ahead", "session"}))
+@pytest.mark.parametrize("part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "session"}))
 def test_the_runtime_half_names_no_torch(part):
     """weights may load torch to read a pickled file, and only inside a function."""
     files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else (PACKAGE / part).rglob("*.py")

@@ -1,9 +1,8 @@
 """From a config and its tensors to a plan: the network as plain data that `_C.Engine` takes.
 
-Lowering happens once. It folds each BatchNorm into the convolution before it and each layer norm's scale and
-shift into the linear after it (both in float64), lays the weights out channels last and names the algorithm
-of each dense 3x3 convolution by the size of its map. A plan knows channels but no sizes: the engine infers
-them from each image.
+Lowering happens once. It takes each layer with its norm folded in, lays the weights out channels last and
+names the algorithm of each dense 3x3 convolution by the size of its map. A plan knows channels but no sizes:
+the engine infers them from each image.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
+from mobilevit_fast.folding import Folding
 
 PRECISIONS = ("fp32",)
 """Precisions that this version computes in."""
@@ -88,11 +88,11 @@ def convolution_algorithm(map_size: int) -> str:
 
 
 class _Lowering:
-    """One lowering: reads `source`, appends to `tensors` and `steps`."""
+    """One lowering: reads `weights`, appends to `tensors` and `steps`."""
 
     def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray]) -> None:
         self.config = config
-        self.source = source
+        self.weights = Folding(config, source)
         self.tensors: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
 
@@ -114,16 +114,16 @@ class _Lowering:
                 row = TRANSFORMER_STAGES.index(stage)
                 x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, row)
             yield f"stages.{stage}", x
-        head = self.convolution("head", channels, config.head_channels, 1)
+        head = self.weights.convolution("head", channels, config.head_channels, 1)
         x = self.linear("head", x, *head, activation="silu")
         yield "features", x
         x = self.append("global_pool", "pool", config.head_channels, input=x)
         yield "pooled", x
-        classifier = self.fully_connected("classifier", config.head_channels, config.num_classes)
+        classifier = self.weights.fully_connected("classifier", config.head_channels, config.num_classes)
         yield "logits", self.linear("classifier", x, *classifier, is_float=True)
 
     def stem(self, reverse_channels: bool) -> int:
-        weight, bias = self.convolution("stem", 3, self.config.stem_channels, 3)
+        weight, bias = self.weights.convolution("stem", 3, self.config.stem_channels, 3)
         if reverse_channels:
             weight = weight[:, ::-1]
         return self.append(
@@ -136,9 +136,9 @@ class _Lowering:
 
     def inverted_residual(self, name: str, x: int, channels: int, out_channels: int, stride: int) -> int:
         expanded = self.config.expanded_channels(channels)
-        expand = self.convolution(f"{name}.expand", channels, expanded, 1)
-        depthwise, depthwise_bias = self.convolution(f"{name}.depthwise", 1, expanded, 3)
-        project = self.convolution(f"{name}.project", expanded, out_channels, 1)
+        expand = self.weights.convolution(f"{name}.expand", channels, expanded, 1)
+        depthwise, depthwise_bias = self.weights.convolution(f"{name}.depthwise", 1, expanded, 3)
+        project = self.weights.convolution(f"{name}.project", expanded, out_channels, 1)
         return self.append(
             "inverted_residual",
             name,
@@ -165,13 +165,13 @@ class _Lowering:
         dim, patch = self.config.transformer_dims[row], self.config.patch_size
         patch_size = {"patch_height": patch, "patch_width": patch}
         local = self.conv3x3(f"{name}.local", x, NONE, channels, size)
-        embed = self.take(f"{name}.embed.weight", (dim, channels, 1, 1))
+        embed = self.weights.take(f"{name}.embed.weight", (dim, channels, 1, 1))
         stream = self.linear(f"{name}.embed", local, embed, None, is_float=True)
         resize = f"{name}.resize_to_patch"
         stream = self.append("resize_to_patch", resize, dim, is_float=True, input=stream, **patch_size)
         for layer in range(self.config.transformer_layers[row]):
             self.transformer_layer(f"{name}.layers.{layer}", stream, dim, patch_size)
-        gamma, beta = self.scale_and_shift(f"{name}.norm", dim)
+        gamma, beta = self.weights.scale_and_shift(f"{name}.norm", dim)
         y = self.append(
             "layer_norm",
             f"{name}.norm",
@@ -182,25 +182,24 @@ class _Lowering:
             beta=_float32(beta),
         )
         y = self.append("resize_like", f"{name}.resize_like", dim, input=y, like=x)
-        project = self.convolution(f"{name}.project", dim, channels, 1)
+        project = self.weights.convolution(f"{name}.project", dim, channels, 1)
         y = self.linear(f"{name}.project", y, *project, activation="silu")
         return self.conv3x3(f"{name}.fuse", x, y, channels, size)
 
     def transformer_layer(self, name: str, stream: int, dim: int, patch_size: dict[str, int]) -> None:
         """Both halves add to the float `stream` in place."""
-        qkv = self.fully_connected(f"{name}.attention.qkv", dim, 3 * dim)
-        qkv = self.fold_layer_norm(f"{name}.norm1", *qkv)
+        qkv = self.weights.normalized(f"{name}.attention.qkv", dim, 3 * dim)
         y = self.linear(f"{name}.attention.qkv", stream, *qkv, normalize=True)
         heads = self.config.num_heads
         y = self.append("attention", f"{name}.attention", dim, input=y, heads=heads, **patch_size)
-        projection = self.fully_connected(f"{name}.attention.projection", dim, dim)
+        projection = self.weights.fully_connected(f"{name}.attention.projection", dim, dim)
         self.linear(f"{name}.attention.projection", y, *projection, residual=stream)
         self.ffn(name, stream, dim)
 
     def ffn(self, name: str, stream: int, dim: int) -> None:
         hidden = self.config.ffn_dim(dim)
-        up = self.fold_layer_norm(f"{name}.norm2", *self.fully_connected(f"{name}.ffn.up", dim, hidden))
-        down = self.fully_connected(f"{name}.ffn.down", hidden, dim)
+        up = self.weights.normalized(f"{name}.ffn.up", dim, hidden)
+        down = self.weights.fully_connected(f"{name}.ffn.down", hidden, dim)
         self.append(
             "ffn",
             f"{name}.ffn",
@@ -215,7 +214,7 @@ class _Lowering:
 
     def conv3x3(self, name: str, x: int, second: int, channels: int, size: int) -> int:
         in_second = 0 if second == NONE else channels
-        weight, bias = self.convolution(name, channels + in_second, channels, 3)
+        weight, bias = self.weights.convolution(name, channels + in_second, channels, 3)
         return self.append(
             "conv3x3",
             name,
@@ -281,40 +280,6 @@ class _Lowering:
             self.tensors.append({"channels": channels, "is_float": is_float})
         self.steps.append({"kind": kind, "name": name, **fields, "output": output})
         return output
-
-    # ---- weights, in float64
-
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in self.source:
-            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, which is missing")
-        array = np.asarray(self.source[name], dtype=np.float64)
-        if array.shape != shape:
-            given = list(array.shape)
-            raise ValueError(f"{self.config.name} needs {name} of shape {list(shape)}, got {given}")
-        return array
-
-    def convolution(self, name: str, inputs: int, out: int, kernel: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weight [out, inputs, kernel, kernel] and bias [out] of a convolution, its BatchNorm folded in."""
-        weight = self.take(f"{name}.conv.weight", (out, inputs, kernel, kernel))
-        gamma, beta, mean, variance = (
-            self.take(f"{name}.norm.{part}", (out,))
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gamma / np.sqrt(variance + self.config.batch_norm_eps)
-        return weight * scale[:, None, None, None], beta - mean * scale
-
-    def fully_connected(self, name: str, inputs: int, out: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.take(f"{name}.weight", (out, inputs)), self.take(f"{name}.bias", (out,))
-
-    def scale_and_shift(self, name: str, dim: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.take(f"{name}.weight", (dim,)), self.take(f"{name}.bias", (dim,))
-
-    def fold_layer_norm(
-        self, name: str, weight: np.ndarray, bias: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The linear that does to normalised rows what the layer norm `name` and this linear would."""
-        gamma, beta = self.scale_and_shift(name, weight.shape[1])
-        return weight * gamma, bias + weight @ beta
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

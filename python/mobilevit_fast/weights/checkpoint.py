@@ -25,13 +25,11 @@ from mobilevit_fast.weights.labels import (
 )
 from mobilevit_fast.weights.names import CVNETS, OURS, TIMM, TRANSFORMERS, find_family
 from mobilevit_fast.weights.pickled import read_pickled
-from mobilevit_fast.weights.safetensors_file import read_safetensors, write_safetensors
+from mobilevit_fast.weights.quantized import QuantizedCheckpoint, from_file, is_quantized
+from mobilevit_fast.weights.safetensors_file import METADATA_KEY, read_safetensors, write_safetensors
 from mobilevit_fast.weights.sources import PICKLED_SUFFIXES, SourceFiles, find_source
 
 _LOGGER = logging.getLogger(__name__)
-
-METADATA_KEY = "mobilevit_fast"
-"""Key in the metadata of a safetensors file of ours that holds config, preprocessing and labels as JSON."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +76,32 @@ def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None
     """
     if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
         raise ValueError(f"num_classes must be a positive whole number, got {num_classes!r}")
-    files = find_source(source)
-    state, metadata = _read_weights(files)
-    if METADATA_KEY in metadata:
-        checkpoint = _from_metadata(state, metadata[METADATA_KEY], files.name)
-    else:
-        checkpoint = _from_state(state, files)
+    checkpoint = load_model(source)
+    if isinstance(checkpoint, QuantizedCheckpoint):
+        raise ValueError(
+            f"{checkpoint.source!r} is quantised; this needs the float checkpoint that it was made from"
+        )
     if "classifier.weight" in checkpoint.tensors and num_classes in (None, checkpoint.config.num_classes):
         return checkpoint
     if num_classes is None:
         raise ValueError(
-            f"{files.name!r} is a backbone without classifier; pass num_classes to give it a new one"
+            f"{checkpoint.source!r} is a backbone without classifier; pass num_classes to give it a new one"
         )
-    _LOGGER.warning("%s gets an untrained classifier of %d classes", files.name, num_classes)
+    _LOGGER.warning("%s gets an untrained classifier of %d classes", checkpoint.source, num_classes)
     return with_new_classifier(checkpoint, num_classes)
+
+
+def load_model(source: str | os.PathLike) -> Checkpoint | QuantizedCheckpoint:
+    """What `load_checkpoint` reads, or a quantised model; the classifier may be missing.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as `load_checkpoint` does.
+    """
+    files = find_source(source)
+    state, metadata = _read_weights(files)
+    if METADATA_KEY in metadata:
+        return _from_metadata(state, metadata[METADATA_KEY], files.name)
+    return _from_state(state, files)
 
 
 def save_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint, *, dtype: str = "float16") -> None:
@@ -147,12 +157,16 @@ def _read_weights(files: SourceFiles) -> tuple[dict[str, Any], dict[str, str]]:
     return state, metadata
 
 
-def _from_metadata(state: Mapping[str, np.ndarray], text: str, source: str) -> Checkpoint:
+def _from_metadata(
+    state: Mapping[str, np.ndarray], text: str, source: str
+) -> Checkpoint | QuantizedCheckpoint:
     with _blaming(f"{METADATA_KEY} metadata of {source!r}"):
         content = json.loads(text)
         missing = {"config", "preprocessing", "labels"} - content.keys()
         if missing:
             raise ValueError(f"{min(missing)} is missing")
+        if is_quantized(content):
+            return from_file(state, content, source)
         config = ModelConfig(**content["config"])
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
         labels = tuple(str(label) for label in content["labels"])
@@ -190,5 +204,5 @@ def _blaming(what: str) -> Iterator[None]:
     """Put the name of the file before what is wrong with it."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise ValueError(f"{what}: {error}") from error

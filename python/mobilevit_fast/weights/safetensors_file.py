@@ -1,8 +1,7 @@
 """Reading and writing of safetensors files.
 
-The reader is our own for three reasons: errors that name the file and the tensor, bfloat16 without torch,
-    and one
-tensor in memory at a time instead of the whole file beside its copies.
+Both are our own: for errors that name the file and the tensor, for bfloat16 without torch, and for one tensor
+in memory at a time instead of the whole file beside its copies.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from mobilevit_fast.weights.atomic import replacing
+
+METADATA_KEY = "mobilevit_fast"
+"""Key in a file's metadata under which this project describes the model, as JSON."""
 
 _MAX_HEADER = 100_000_000
 _MAX_RANK = 16
@@ -58,14 +60,47 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], di
 
 
 def write_safetensors(
-    path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+    path: str | os.PathLike,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    *,
+    bfloat16: Collection[str] = (),
 ) -> None:
-    """Write tensors and metadata to `path`, which appears or changes only when all is written."""
-    from safetensors.numpy import save_file
+    """Write tensors and metadata to `path`, which appears or changes only when all is written.
 
-    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata=dict(metadata))
+    Args:
+        bfloat16: names of float32 tensors to write as bfloat16, which keeps the upper half of each number.
+
+    Raises:
+        TypeError: a tensor of a type that the format does not have.
+    """
+    parts = {name: _part(tensor, name in bfloat16) for name, tensor in tensors.items()}
+    # Wide types first, so that each tensor lies at a multiple of its item's size.
+    names = sorted(parts, key=lambda name: (-parts[name][1].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        dtype, array = parts[name]
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (begin, end)}
+    content = json.dumps(header, separators=(",", ":")).encode()
+    content += b" " * (-len(content) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(content).to_bytes(8, "little") + content)
+        for name in names:
+            file.write(np.ascontiguousarray(parts[name][1]).data)
+
+
+def _part(tensor: np.ndarray, as_bfloat16: bool) -> tuple[str, np.ndarray]:
+    """Name in the file of the tensor's type, and the tensor as the file holds it."""
+    if as_bfloat16:
+        return _BFLOAT16, (np.ascontiguousarray(tensor, "<f4").view("<u4") >> 16).astype("<u2")
+    array = np.asarray(tensor)
+    little = array.dtype.newbyteorder("<")
+    name = next((name for name, dtype in _DTYPES.items() if dtype == little), None)
+    if name is None:
+        raise TypeError(f"safetensors has no type for {array.dtype}")
+    return name, array.astype(little, copy=False)
 
 
 class _MalformedError(Exception):

@@ -57,12 +57,23 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
     return shapes
 
 
+def layer_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Name of every layer with weights -> shape of its weight, in the order of computation.
+
+    A layer is named by its module: `stem`, `stages.S.B.expand`, `stages.S.1.layers.L.attention.qkv`, `head`.
+    """
+    return {
+        name.removesuffix(".weight").removesuffix(".conv"): shape
+        for name, shape in parameter_shapes(config).items()
+        if len(shape) > 1
+    }
+
+
 def infer_config(shapes: Mapping[str, Shape]) -> ModelConfig:
     """The variant that fits the shapes of the parameters, by our names, best; a known one if it fits as well.
 
     Shapes tell neither the number of heads nor the image size: those are the defaults. Where parameters are
-        missing
-    or misshapen the answer is the nearest variant, against which `to_canonical` names them.
+    missing or misshapen the answer is the nearest variant, against which `to_canonical` names them.
     """
     classes = shapes.get("classifier.weight") or shapes.get("classifier.bias")
     candidates = [*MODELS.values(), *_read_widths(shapes)]
