@@ -40,35 +40,36 @@ struct Ahead {
   int64_t bytes_per_unit;  // of K
 };
 
-// One tile of kRows rows and kVectors vectors of columns, of which the last vector holds `last_lanes`
-// columns.
-template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, bool kAhead, class Out>
-MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
-                            const typename Dot::Unit* panel, const float* bias, Destination<Out> to, Out* out,
-                            const Out* residual, int last_lanes, Ahead ahead) {
+// A tile's accumulators: kRows rows of kVectors vectors of columns.
+template <class Dot>
+using SumOf = decltype(Dot::Broadcast(nullptr));
+template <class Dot, int kRows, int kVectors>
+using TileOf = SumOf<Dot>[kRows][kVectors];
+
+MVF_INLINE void LoadSum(const void* p, Vec& sum) { sum = Vec::Load(static_cast<const float*>(p)); }
+// Where the compiler would spill an accumulator inside the loop over K, its type has a Pin that keeps it.
+MVF_INLINE void Pin(Vec&) {}
+
+// Adds a tile's products to its sums.
+template <class Dot, int kRows, int kVectors, bool kAhead>
+MVF_INLINE void Accumulate(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
+                           const typename Dot::Unit* panel, Ahead ahead, TileOf<Dot, kRows, kVectors>& sum) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
   // Three rows share a base pointer, so that the addresses of a tile fit in the integer registers.
   constexpr int kBases = (kRows + 2) / 3;
-  Vec sum[kRows][kVectors];
-#pragma GCC unroll 4
-  for (int j = 0; j < kVectors; ++j) {
-    const Vec b = Vec::Load(bias + kLanes * j);
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) sum[i][j] = b;
-  }
   const int64_t stride = operand.row_stride;
   for (int64_t segment = 0; segment < operand.segments; ++segment) {
     const Unit* base[kBases];
 #pragma GCC unroll 6
     for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * stride;
     for (int64_t k = 0; k < operand.units; ++k) {
-      Vec column[kVectors];
+      SumOf<Dot> column[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) column[j] = Dot::LoadPanel(panel + kLanes * j);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
-        const Vec row = Dot::Broadcast(base[i / 3] + (i % 3) * stride);
+        const SumOf<Dot> row = Dot::Broadcast(base[i / 3] + (i % 3) * stride);
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) sum[i][j] = Dot::MulAdd(row, column[j], sum[i][j]);
       }
@@ -91,37 +92,61 @@ MVF_INLINE void MicroKernel(Operand<typename Dot::Unit> operand, const typename 
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      Vec value = Activate<kActivation>(sum[i][j]);
-      const Out* r = residual + kLanes * j;
-      if (j < kVectors - 1 || last_lanes == kLanes) {
-        if constexpr (kResidual) value = Add(value, Vec::Load(r));
-        value.Store(out + kLanes * j);
-      } else {
-        if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
-        value.StorePartial(out + kLanes * j, last_lanes);
-      }
-    }
-    // One pointer that walks down the rows: GCC would otherwise compute each row's address from the first.
-    out += to.stride;
-    asm("" : "+r"(out));
-    if constexpr (kResidual) {
-      residual += to.residual_stride;
-      asm("" : "+r"(residual));
-    }
+    for (int j = 0; j < kVectors; ++j) Pin(sum[i][j]);
   }
 }
+
+// What becomes of a tile's sums is an Epilogue's affair: epilogue(sum, header, row, column, last_lanes),
+// where the tile's first element is (row, column) of the product and its last vector holds `last_lanes`
+// columns.
+
+// To a row-major matrix or map.
+template <Activation kActivation, bool kResidual, class Out>
+struct StoreEpilogue {
+  Destination<Out> to;
+
+  template <int kRows, int kVectors>
+  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+                             int last_lanes) const {
+    constexpr int kLanes = Vec::kLanes;
+    Out* out = to.data + row * to.stride + column;
+    const Out* residual = kResidual ? to.residual + row * to.residual_stride + column : nullptr;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        Vec value = Activate<kActivation>(sum[i][j]);
+        const Out* r = residual + kLanes * j;
+        if (j < kVectors - 1 || last_lanes == kLanes) {
+          if constexpr (kResidual) value = Add(value, Vec::Load(r));
+          value.Store(out + kLanes * j);
+        } else {
+          if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
+          value.StorePartial(out + kLanes * j, last_lanes);
+        }
+      }
+      // One pointer that walks down the rows: GCC would otherwise compute each row's address from the first.
+      out += to.stride;
+      asm("" : "+r"(out));
+      if constexpr (kResidual) {
+        residual += to.residual_stride;
+        asm("" : "+r"(residual));
+      }
+    }
+  }
+};
 
 // Rows [begin, end) against one panel; what is left below a full tile goes through tiles of half the height.
 // kAhead is for panels that are passed once: one that returns for other rows has its successor in the cache
 // already.
-template <class Dot, int kRows, int kVectors, Activation kActivation, bool kResidual, bool kAhead, class Out>
-__attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
-                                         const float* bias, Destination<Out> to, int64_t column,
-                                         int last_lanes) {
+template <class Dot, int kRows, int kVectors, bool kAhead, class Epilogue>
+__attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+                                          const void* header, Epilogue epilogue, int64_t column,
+                                          int last_lanes) {
   using Unit = typename Dot::Unit;
-  constexpr int kWidth = Vec::kLanes * kVectors;
-  const Unit* panel = reinterpret_cast<const Unit*>(bias + kWidth);
+  constexpr int kLanes = Vec::kLanes;
+  constexpr int kWidth = kLanes * kVectors;
+  const Unit* panel = static_cast<const Unit*>(header) + kHeaderRows<Dot> * kWidth;
   // Weights lie in execution order, so the memory behind this panel is what is needed next: each tile fetches
   // its share of as much.
   const int64_t units = operand.segments * operand.units;
@@ -130,53 +155,69 @@ __attribute__((noinline)) void PanelRows(Operand<typename Dot::Unit> operand, in
               CeilDiv(kWidth * int64_t{sizeof(Unit)}, tiles)};
   int64_t m = begin;
   for (; m + kRows <= end; m += kRows) {
-    const Out* residual = kResidual ? to.residual + m * to.residual_stride + column : nullptr;
-    MicroKernel<Dot, kRows, kVectors, kActivation, kResidual, kAhead>(
-        operand, operand.data + m * operand.row_stride, panel, bias, to, to.data + m * to.stride + column,
-        residual, last_lanes, ahead);
+    TileOf<Dot, kRows, kVectors> sum;
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      SumOf<Dot> bias;
+      LoadSum(static_cast<const Unit*>(header) + kLanes * j, bias);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) sum[i][j] = bias;
+    }
+    Accumulate<Dot, kRows, kVectors, kAhead>(operand, operand.data + m * operand.row_stride, panel, ahead,
+                                             sum);
+    epilogue(sum, header, m, column, last_lanes);
     ahead.address += units * ahead.bytes_per_unit;
   }
   if constexpr (kRows > 1) {
     if (m < end) {
-      PanelRows<Dot, (kRows + 1) / 2, kVectors, kActivation, kResidual, kAhead, Out>(operand, m, end, bias,
-                                                                                     to, column, last_lanes);
+      PanelTiles<Dot, (kRows + 1) / 2, kVectors, kAhead>(operand, m, end, header, epilogue, column,
+                                                         last_lanes);
     }
   }
 }
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.
+template <class Dot, bool kAhead = true, class Epilogue>
+MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+                          const void* panel, Epilogue epilogue, int64_t column, int64_t columns_left) {
+  const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
+  if (vectors == 3) {
+    PanelTiles<Dot, TileRows(3), 3, kAhead>(operand, begin, end, panel, epilogue, column, last_lanes);
+  } else if (vectors == 2) {
+    PanelTiles<Dot, TileRows(2), 2, kAhead>(operand, begin, end, panel, epilogue, column, last_lanes);
+  } else {
+    PanelTiles<Dot, TileRows(1), 1, kAhead>(operand, begin, end, panel, epilogue, column, last_lanes);
+  }
+}
 template <class Dot, Activation kActivation, bool kResidual, bool kAhead = true, class Out>
 MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
                           const float* panel, Destination<Out> to, int64_t column, int64_t columns_left) {
-  const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
-  if (vectors == 3) {
-    PanelRows<Dot, TileRows(3), 3, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
-                                                                   last_lanes);
-  } else if (vectors == 2) {
-    PanelRows<Dot, TileRows(2), 2, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
-                                                                   last_lanes);
-  } else {
-    PanelRows<Dot, TileRows(1), 1, kActivation, kResidual, kAhead>(operand, begin, end, panel, to, column,
-                                                                   last_lanes);
-  }
+  PanelRows<Dot, kAhead>(vectors, operand, begin, end, panel, StoreEpilogue<kActivation, kResidual, Out>{to},
+                         column, columns_left);
 }
 
 // All columns for rows [begin, end). Rows go in blocks that stay in the second-level cache while the panels
 // pass.
-template <class Dot, Activation kActivation, bool kResidual, class Out>
+template <class Dot, class Epilogue>
 void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64_t columns,
-          const void* packed, Destination<Out> to) {
+          const void* packed, Epilogue epilogue) {
+  using Unit = typename Dot::Unit;
   constexpr int64_t kBlockBytes = 256 * 1024;
   const int64_t total_units = operand.segments * operand.units;
   const int64_t block =
-      Max(RoundUp(kBlockBytes / Max(total_units * int64_t{sizeof(typename Dot::Unit)}, 1), TileRows(1)), 48);
+      Max(RoundUp(kBlockBytes / Max(total_units * int64_t{sizeof(Unit)}, 1), TileRows(1)), 48);
   for (int64_t m = begin; m < end; m += block) {
     const int64_t stop = Min(m + block, end);
-    ForEachPanel(columns, total_units, [&](int vectors, int64_t column, int64_t slot) {
-      PanelRows<Dot, kActivation, kResidual>(
-          vectors, operand, m, stop, static_cast<const float*>(packed) + slot, to, column, columns - column);
+    ForEachPanel(columns, kHeaderRows<Dot> - 1 + total_units, [&](int vectors, int64_t column, int64_t slot) {
+      PanelRows<Dot>(vectors, operand, m, stop, static_cast<const Unit*>(packed) + slot, epilogue, column,
+                     columns - column);
     });
   }
+}
+template <class Dot, Activation kActivation, bool kResidual, class Out>
+void Gemm(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end, int64_t columns,
+          const void* packed, Destination<Out> to) {
+  Gemm<Dot>(operand, begin, end, columns, packed, StoreEpilogue<kActivation, kResidual, Out>{to});
 }
 
 // The same with the epilogue chosen at run time.

@@ -18,10 +18,33 @@ struct Vec {
   static Vec Load(const float* p) { return {_mm256_loadu_ps(p)}; }
   // The first n lanes (1 <= n <= kLanes) from memory, zeros behind them.
   static Vec LoadPartial(const float* p, int n) { return {_mm256_maskload_ps(p, FirstLanes(n))}; }
+  static Vec Load(const uint8_t* p) {
+    return FromBytes(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Vec LoadPartial(const uint8_t* p, int n) {
+    uint8_t bytes[8] = {};
+    for (int i = 0; i < n; ++i) bytes[i] = p[i];
+    return Load(bytes);
+  }
   void Store(float* p) const { _mm256_storeu_ps(p, v); }
   void StorePartial(float* p, int n) const { _mm256_maskstore_ps(p, FirstLanes(n), v); }
+  // Clamped to a byte and rounded to the nearest, halves to even.
+  void Store(uint8_t* p) const { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), ToBytes()); }
+  void StorePartial(uint8_t* p, int n) const {
+    uint8_t bytes[8];
+    Store(bytes);
+    for (int i = 0; i < n; ++i) p[i] = bytes[i];
+  }
 
  private:
+  static Vec FromBytes(__m128i bytes) { return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))}; }
+  __m128i ToBytes() const {
+    const __m256 clamped = _mm256_max_ps(_mm256_min_ps(v, _mm256_set1_ps(255.0f)), _mm256_setzero_ps());
+    const __m256i rounded = _mm256_cvtps_epi32(clamped);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+    return _mm_packus_epi16(words, words);
+  }
   static __m256i FirstLanes(int n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);

@@ -31,8 +31,17 @@ struct Vec {
   static Vec LoadPartial(const Bf16* p, int n) {
     return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
   }
+  static Vec Load(const uint8_t* p) {
+    return FromBytes(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Vec LoadPartial(const uint8_t* p, int n) {
+    return FromBytes(_mm_maskz_loadu_epi8(FirstLanes(n), p));
+  }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StorePartial(float* p, int n) const { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
+  // Clamped to a byte and rounded to the nearest, halves to even.
+  void Store(uint8_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), ToBytes()); }
+  void StorePartial(uint8_t* p, int n) const { _mm_mask_storeu_epi8(p, FirstLanes(n), ToBytes()); }
 #ifdef __AVX512BF16__  // rounds to nearest even
   void Store(Bf16* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Rounded()); }
   void StorePartial(Bf16* p, int n) const { _mm256_mask_storeu_epi16(p, FirstLanes(n), Rounded()); }
@@ -43,6 +52,11 @@ struct Vec {
 #ifdef __AVX512BF16__
   __m256i Rounded() const { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)); }
 #endif
+  static Vec FromBytes(__m128i bytes) { return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))}; }
+  __m128i ToBytes() const {
+    const __m512 clamped = _mm512_max_ps(_mm512_min_ps(v, _mm512_set1_ps(255.0f)), _mm512_setzero_ps());
+    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(clamped));
+  }
   static Vec FromBf16(__m256i bits) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
   }

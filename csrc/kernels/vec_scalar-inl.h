@@ -27,9 +27,23 @@ struct Vec {
     for (int i = 0; i < n; ++i) r.v[i] = p[i];
     return r;
   }
+  static Vec Load(const uint8_t* p) { return LoadPartial(p, kLanes); }
+  static Vec LoadPartial(const uint8_t* p, int n) {
+    Vec r = Zero();
+    for (int i = 0; i < n; ++i) r.v[i] = static_cast<float>(p[i]);
+    return r;
+  }
   void Store(float* p) const { __builtin_memcpy(p, &v, sizeof(v)); }
   void StorePartial(float* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
+  // Clamped to a byte and rounded to the nearest, halves to even.
+  void Store(uint8_t* p) const { StorePartial(p, kLanes); }
+  void StorePartial(uint8_t* p, int n) const {
+    for (int i = 0; i < n; ++i) {
+      const float limited = v[i] < 255.0f ? v[i] : 255.0f;
+      p[i] = static_cast<uint8_t>(lrintf(limited > 0.0f ? limited : 0.0f));
+    }
   }
 };
 

@@ -1,0 +1,73 @@
+// Panels of 8-bit weights: a header of three rows (bias, multiplier, offset), then the units of K.
+#pragma once
+
+namespace mvf {
+namespace {
+
+template <>
+constexpr int64_t kHeaderRows<Int8Dot> = 3;
+
+MVF_INLINE void LoadSum(const void* p, IntVec& sum) { sum = IntVec::Load(static_cast<const int32_t*>(p)); }
+
+constexpr int64_t Int8Units(int64_t k) { return Units<Int8Dot>(k); }
+
+// Slots (of four bytes) of all panels of a [columns][segments * units] matrix, and a walk over them.
+constexpr int64_t Int8PanelSlots(int64_t columns, int64_t total_units) {
+  return PanelSlots(columns, kHeaderRows<Int8Dot> - 1 + total_units);
+}
+template <class Visit>
+MVF_INLINE void ForEachInt8Panel(int64_t columns, int64_t total_units, Visit visit) {
+  ForEachPanel(columns, kHeaderRows<Int8Dot> - 1 + total_units, visit);
+}
+
+// Sums wrap around on every table.
+inline int32_t AddWrapped(int32_t a, int64_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
+inline int64_t SumOfWeights(const int8_t* weight, int64_t count) {
+  int64_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += weight[i];
+  return sum;
+}
+
+// Packs columns [first, first + columns) of weight(column, segment) -> pointer to that segment's K values.
+// correction(column) is what the input's zero points add to the sum: it joins the bias.
+template <class Weight, class Correction>
+void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k, Weight weight,
+                    const int32_t* bias, const Requantization& requantization, Correction correction,
+                    void* packed) {
+  PackPanelsWithHeader<Int8Dot>(
+      columns, segments, k,
+      [&](int64_t column, int64_t segment, int64_t at, int64_t valid) {
+        return Int8Dot::PackUnit(weight(first + column, segment) + at, valid);
+      },
+      [&](int64_t column, int64_t width, void* header) {
+        const int64_t n = first + column;
+        const int32_t sum = AddWrapped(bias ? bias[n] : 0, correction(n));
+        __builtin_memcpy(header, &sum, sizeof(sum));
+        float* const rows = static_cast<float*>(header);
+        rows[width] = requantization.multiplier[n];
+        rows[2 * width] = requantization.offset ? requantization.offset[n] : 0.0f;
+      },
+      packed);
+}
+
+// A byte table in packed weights, ahead of the panels.
+struct PackedTable {
+  uint8_t bytes[256];
+  int32_t present;
+  uint8_t padding[60];
+
+  const uint8_t* get() const { return present ? bytes : nullptr; }
+};
+static_assert(sizeof(PackedTable) % kAlignment == 0, "panels start at a multiple of the alignment");
+
+inline void PackTable(const uint8_t* table, PackedTable* packed) {
+  *packed = {};
+  packed->present = table ? 1 : 0;
+  if (table) __builtin_memcpy(packed->bytes, table, sizeof(packed->bytes));
+}
+
+}  // namespace
+}  // namespace mvf
