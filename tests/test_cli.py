@@ -260,18 +260,16 @@ def test_a_reader_that_leaves_is_no_error(model, folder):
 
 
 def test_a_bar_appears_for_long_work_on_a_terminal_only(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "PATIENCE", 0.01)
-
     def work():
         for item in range(5):
             time.sleep(0.02)
             yield item
 
-    assert list(progress.show_progress(work(), 5, "Working")) == list(range(5))
+    assert list(progress.show_progress(work(), 5, "Working", patience=0.01)) == list(range(5))
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert list(progress.show_progress(work(), 5, "Working")) == list(range(5))
+    assert list(progress.show_progress(work(), 5, "Working", patience=0.01)) == list(range(5))
     assert "Working" in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mobilevit_fast.session import Session
+from mobilevit_fast.weights import Checkpoint
 
 DEFAULT_MODEL = "mobilevit_xxs.cifar10"
 
@@ -13,10 +14,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """How the engine runs; `open_session` reads them."""
+def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False) -> None:
+    """How the engine runs; `open_session` reads them. With `several_threads`, --threads takes a list."""
     group = parser.add_argument_group("engine")
-    group.add_argument("--threads", type=positive, metavar="N", help="default: all cores of this process")
+    group.add_argument(
+        "--threads",
+        type=positive,
+        nargs="+" if several_threads else None,
+        metavar="N",
+        help="default: all cores of this process",
+    )
     group.add_argument("--isa", metavar="NAME", help="kernel table, such as avx2; default: the fastest")
     group.add_argument("--precision", default="fp32", metavar="NAME", help="default: fp32")
 
@@ -27,7 +34,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_session(source, arguments: argparse.Namespace) -> Session:
+def open_session(source: str | Checkpoint, arguments: argparse.Namespace) -> Session:
     return Session(source, precision=arguments.precision, threads=arguments.threads, isa=arguments.isa)
 
 

@@ -13,19 +13,19 @@ PATIENCE = 0.7
 """Seconds without a bar: short work should not flicker, nor wait for the import of rich."""
 
 
-def show_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """Passes the items on and shows how many of `total` have come, on standard error if a terminal."""
+def show_progress(
+    items: Iterable[Item], total: int, title: str, patience: float = PATIENCE
+) -> Iterator[Item]:
+    """Passes the items on; a terminal on standard error shows how many of `total` there are."""
     if not sys.stderr.isatty():
         yield from items
         return
     iterator = iter(items)
-    started = time.monotonic()
+    deadline = time.monotonic() + patience
     done = 0
-    for item in iterator:
+    while done < total and time.monotonic() < deadline:
+        yield next(iterator)
         done += 1
-        yield item
-        if time.monotonic() - started > PATIENCE:
-            break
     if done < total:
         yield from _with_bar(iterator, done, total, title)
 
