@@ -38,8 +38,7 @@ FloatView ViewOf(const py::array& array, const std::string& name) {
     aligned &= stride % kElement == 0;
     view.strides.push_back(stride / kElement);
   }
-  const bool empty = std::count(view.shape.begin(), view.shape.end(), 0) > 0;
-  if (!aligned && !empty) {
+  if (!aligned && !view.empty()) {
     throw std::invalid_argument(
         name + " has elements off the multiples of 4 bytes; pass numpy.ascontiguousarray(" + name + ")");
   }
@@ -59,9 +58,9 @@ struct Extent {
 };
 
 Extent ExtentOf(const FloatView& view) {
+  if (view.empty()) return {0, 0};
   int64_t lowest = 0, highest = 1;
   for (size_t i = 0; i < view.shape.size(); ++i) {
-    if (view.shape[i] == 0) return {0, 0};
     const int64_t reach = (view.shape[i] - 1) * view.strides[i];
     (reach < 0 ? lowest : highest) += reach;
   }
@@ -143,7 +142,7 @@ Output MakeOutput(py::handle out, const Shape& shape, const std::vector<Named>& 
 }
 
 void RequireUnitChannels(const FloatView& view, const std::string& name) {
-  if (view.shape.back() > 1 && view.strides.back() != 1) {
+  if (!view.empty() && view.shape.back() > 1 && view.strides.back() != 1) {
     throw std::invalid_argument(
         name + " must have its channels next to one another in memory (a stride of 4 bytes), got " +
         std::to_string(view.strides.back() * kElement) + "; pass numpy.ascontiguousarray(" + name + ")");

@@ -4,7 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <optional>
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -24,7 +24,7 @@ struct FloatView {
   Shape shape;
   Shape strides;
 
-  int64_t rank() const { return static_cast<int64_t>(shape.size()); }
+  bool empty() const { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 };
 
 // "(8, 3, 256, 256)"
