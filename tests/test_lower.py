@@ -134,7 +134,11 @@ def test_heads_follow_the_config():
     ("map_size", "algorithm"), [(4, "direct"), (8, "winograd2"), (15, "winograd2"), (16, "winograd4")]
 )
 def test_convolution_algorithm(map_size, algorithm):
-    assert convolution_algorithm(map_size) == algorithm
+    assert convolution_algorithm(map_size, "fp32") == algorithm
+
+
+def test_bf16_keeps_to_the_small_winograd_tile():
+    assert convolution_algorithm(32, "bf16") == "winograd2"
 
 
 def test_a_missing_tensor_is_named():

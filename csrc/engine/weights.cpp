@@ -16,6 +16,7 @@ template <class Visit>
 void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
   switch (step.kind) {
     case StepKind::kStem:
+      return visit(table.stem_packing, step.conv, step.conv_weights);
     case StepKind::kConv3x3:
       return visit(table.conv3x3_packing, step.conv, step.conv_weights);
     case StepKind::kInvertedResidual:

@@ -51,7 +51,7 @@ void DirectPack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void* 
 
 // `gather(y, row)` writes input row y, which may lie outside of the input, with a pixel of padding at its
 // left and whatever `columns` asks for at its right.
-template <class Dot, Activation kActivation, class Gather>
+template <class Dot, class Out, Activation kActivation, class Gather>
 void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output, Range rows, void* scratch,
                 Gather gather) {
   using Element = typename Dot::Element;
@@ -69,7 +69,7 @@ void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output
       for (int64_t i = 0; i < count; ++i) {
         const Operand<Unit> operand{gathered + shape.stride * i * band.row_units,
                                     shape.stride * band.pixel_units, band.row_units, 3, 3 * band.pixel_units};
-        const Destination<Element> to{output.Row<Element>(first + i), output.pixel_stride, nullptr, 0};
+        const Destination<Out> to{output.Row<Out>(first + i), output.pixel_stride, nullptr, 0};
         PanelRows<Dot, kActivation, false>(vectors, operand, 0, output.width,
                                            static_cast<const float*>(packed) + slot, to, column,
                                            shape.out - column);
@@ -82,13 +82,13 @@ void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output
 }
 
 // The same with the activation chosen at run time.
-template <class Dot, class Gather>
+template <class Dot, class Out, class Gather>
 void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output, Range rows, void* scratch,
                 Gather gather) {
   if (shape.activation == Activation::kSilu) {
-    return DirectRows<Dot, Activation::kSilu>(shape, packed, output, rows, scratch, gather);
+    return DirectRows<Dot, Out, Activation::kSilu>(shape, packed, output, rows, scratch, gather);
   }
-  return DirectRows<Dot, Activation::kNone>(shape, packed, output, rows, scratch, gather);
+  return DirectRows<Dot, Out, Activation::kNone>(shape, packed, output, rows, scratch, gather);
 }
 
 template <class Element>
@@ -134,8 +134,9 @@ void GatherMapRow(const Conv3x3Args& args, const DirectBand& band, int64_t y, ty
 template <class Dot>
 void DirectRun(const Conv3x3Args& args, Range rows, void* scratch) {
   const DirectBand band = MakeDirectBand<Dot>(args.shape, args.output);
-  DirectRows<Dot>(args.shape, args.packed, args.output, rows, scratch,
-                  [&](int64_t y, typename Dot::Element* row) { GatherMapRow<Dot>(args, band, y, row); });
+  DirectRows<Dot, typename Dot::Element>(
+      args.shape, args.packed, args.output, rows, scratch,
+      [&](int64_t y, typename Dot::Element* row) { GatherMapRow<Dot>(args, band, y, row); });
 }
 
 }  // namespace

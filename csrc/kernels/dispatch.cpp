@@ -13,6 +13,7 @@ constexpr const char* kCapVariable = "MOBILEVIT_FAST_ISA";
 
 struct Candidate {
   std::string_view name;
+  DType element;
   const KernelTable* (*table)();
   std::vector<std::string_view> needs;  // CPU features
 };
@@ -20,12 +21,18 @@ struct Candidate {
 // Slowest first: a cap takes away what follows it.
 const std::vector<Candidate>& Candidates() {
   static const std::vector<Candidate> candidates = {
-    {"scalar", ScalarTable, {}},
+    {"scalar", DType::kF32, ScalarTable, {}},
 #if defined(MVF_HAS_AVX2)
-    {"avx2", Avx2Table, {"avx2", "fma", "f16c"}},
+    {"avx2", DType::kF32, Avx2Table, {"avx2", "fma", "f16c"}},
 #endif
 #if defined(MVF_HAS_AVX512)
-    {"avx512", Avx512Table, {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}},
+    {"avx512", DType::kF32, Avx512Table, {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}},
+#endif
+#if defined(MVF_HAS_AVX512_BF16)
+    {"avx512_bf16",
+     DType::kBf16,
+     Avx512Bf16Table,
+     {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_bf16"}},
 #endif
   };
   return candidates;
@@ -55,6 +62,8 @@ size_t AllowedCount() {
   return PositionOf(cap, std::string(kCapVariable) + "='" + cap + "'") + 1;
 }
 
+const char* NameOf(DType element) { return element == DType::kBf16 ? "bf16" : "fp32"; }
+
 std::string MissingFeature(const Candidate& candidate) {
   for (std::string_view feature : candidate.needs) {
     if (!CpuHas(feature)) return std::string(feature);
@@ -64,20 +73,39 @@ std::string MissingFeature(const Candidate& candidate) {
 
 }  // namespace
 
-std::vector<const KernelTable*> RunnableTables() {
+std::vector<const KernelTable*> RunnableTables(DType element) {
   std::vector<const KernelTable*> tables;
   const size_t allowed = AllowedCount();
   for (size_t i = 0; i < allowed; ++i) {
-    if (MissingFeature(Candidates()[i]).empty()) tables.push_back(Candidates()[i].table());
+    const Candidate& candidate = Candidates()[i];
+    if (candidate.element == element && MissingFeature(candidate).empty())
+      tables.push_back(candidate.table());
   }
   return tables;
 }
 
-const KernelTable& BestTable() { return *RunnableTables().back(); }
+const KernelTable& BestTable(DType element) {
+  const std::vector<const KernelTable*> tables = RunnableTables(element);
+  if (!tables.empty()) return *tables.back();
+  std::string reasons;
+  for (const Candidate& candidate : Candidates()) {
+    if (candidate.element != element) continue;
+    const std::string missing = MissingFeature(candidate);
+    reasons += "; " + std::string(candidate.name) + " " +
+               (missing.empty() ? "is above the cap " + std::string(kCapVariable) : "needs " + missing);
+  }
+  throw std::invalid_argument(std::string("no kernels for ") + NameOf(element) + " can run here" +
+                              (reasons.empty() ? "; this build has none" : reasons) +
+                              "; use precision='fp32'");
+}
 
-const KernelTable& TableByName(const std::string& name) {
+const KernelTable& TableByName(const std::string& name, DType element) {
   const size_t position = PositionOf(name, "isa='" + name + "'");
   const Candidate& candidate = Candidates()[position];
+  if (candidate.element != element) {
+    throw std::invalid_argument("isa='" + name + "' computes in " + NameOf(candidate.element) + ", not in " +
+                                NameOf(element) + "; use isa=None for the best that fits");
+  }
   const std::string missing = MissingFeature(candidate);
   if (!missing.empty()) {
     throw std::invalid_argument("isa='" + name + "' cannot run on this CPU, which lacks " + missing +

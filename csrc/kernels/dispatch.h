@@ -12,15 +12,17 @@ namespace mvf {
 const KernelTable* ScalarTable();
 const KernelTable* Avx2Table();
 const KernelTable* Avx512Table();
+const KernelTable* Avx512Bf16Table();
 
-// Tables that this CPU can run, slowest first, up to the one that the environment variable MOBILEVIT_FAST_ISA
-// names. Throws std::invalid_argument where that is no table's name.
-std::vector<const KernelTable*> RunnableTables();
+// Tables of one element type that this CPU can run, slowest first, up to the one that the environment
+// variable MOBILEVIT_FAST_ISA names. Throws std::invalid_argument where that is no table's name.
+std::vector<const KernelTable*> RunnableTables(DType element = DType::kF32);
 
-// The fastest of them.
-const KernelTable& BestTable();
+// The fastest of them. Throws std::invalid_argument, with what is missing, where there is none.
+const KernelTable& BestTable(DType element = DType::kF32);
 
-// The one of that name. Throws std::invalid_argument, with the reason, where it is not among them.
-const KernelTable& TableByName(const std::string& name);
+// The one of that name. Throws std::invalid_argument, with the reason, where it cannot run or holds elements
+// of another type.
+const KernelTable& TableByName(const std::string& name, DType element = DType::kF32);
 
 }  // namespace mvf

@@ -8,7 +8,9 @@ struct DotBf16 {
   using Element = Bf16;
   using Unit = uint32_t;
   static constexpr int kUnit = 2;
-  static MVF_INLINE Vec Broadcast(const Unit* p) { return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*p)))}; }
+  static MVF_INLINE Vec Broadcast(const Unit* p) {
+    return {_mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*p)))};
+  }
   static MVF_INLINE Vec LoadPanel(const Unit* p) { return {_mm512_loadu_ps(p)}; }
   static MVF_INLINE Vec MulAdd(Vec a, Vec b, Vec sum) {
     return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};

@@ -5,8 +5,8 @@ namespace mvf {
 namespace {
 
 struct DotF32 {
-  using Element = float;      // of maps
-  using Unit = float;         // what one multiply-add consumes along K
+  using Element = float;           // of maps
+  using Unit = float;              // what one multiply-add consumes along K
   static constexpr int kUnit = 1;  // elements in a unit
   static MVF_INLINE Vec Broadcast(const Unit* p) { return Vec::Set(*p); }
   static MVF_INLINE Vec LoadPanel(const Unit* p) { return Vec::Load(p); }

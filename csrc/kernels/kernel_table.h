@@ -1,11 +1,12 @@
-// The contract between the kernels and everything above them: one KernelTable per ISA, one Kernel per operation.
+// The contract between the kernels and everything above them: one KernelTable per ISA, one Kernel per
+// operation.
 //
-// An operation is described by a Shape (what is known when weights are packed) and Args (what is known when it
-// runs). Weights are packed once, by the table that will use them, into memory that the caller owns. A run
+// An operation is described by a Shape (what is known when weights are packed) and Args (what is known when
+// it runs). Weights are packed once, by the table that will use them, into memory that the caller owns. A run
 // computes a Range of its work units with scratch memory that the caller owns, so that threads share nothing.
 //
-// E below is the table's element type (`KernelTable::element`); maps hold E. The transformer's residual stream
-// is float in every table. silu(x) = x / (1 + exp(-x)).
+// E below is the table's element type (`KernelTable::element`); maps hold E. The transformer's residual
+// stream is float in every table. silu(x) = x / (1 + exp(-x)).
 #pragma once
 
 #include "base/view.h"
@@ -19,8 +20,8 @@ constexpr size_t kAlignment = 64;
 
 // ---- linear: a 1x1 convolution or a fully connected layer -----------------------------------------------
 // output[m, n] = activation(bias[n] + sum_k a[m, k] * weight[n, k]) + residual[m, n]
-// a = input, or, with `normalize`, a[m, :] = (input[m, :] - mean_m) / sqrt(var_m + epsilon): a layer norm whose
-// scale and shift are folded into weight and bias.
+// a = input, or, with `normalize`, a[m, :] = (input[m, :] - mean_m) / sqrt(var_m + epsilon): a layer norm
+// whose scale and shift are folded into weight and bias.
 struct LinearShape {
   int64_t in = 0;
   int64_t out = 0;
@@ -67,7 +68,8 @@ struct FfnArgs {
 // ---- conv3x3: dense, zero padding 1 ---------------------------------------------------------------------
 // output[y, x, n] = activation(bias[n] + sum_{i, j, c} in[s*y + i - 1, s*x + j - 1, c] * weight[n, i, j, c])
 // in = input's channels followed by second's: a concatenation that is never made.
-// Winograd F(m x m, 3x3) after Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"; stride 1 only.
+// Winograd F(m x m, 3x3) after Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"; stride 1
+// only.
 enum class ConvAlgorithm { kDirect, kWinograd2, kWinograd4 };
 struct Conv3x3Shape {
   int64_t in = 0;
@@ -211,7 +213,8 @@ struct KernelTable {
   Kernel<FfnArgs> ffn;
   Packing<Conv3x3Shape, Conv3x3Weights> conv3x3_packing;
   Kernel<Conv3x3Args> conv3x3;
-  Kernel<StemArgs> stem;  // weights packed by conv3x3_packing
+  Packing<Conv3x3Shape, Conv3x3Weights> stem_packing;
+  Kernel<StemArgs> stem;
   Packing<DwConv3x3Shape, DwConv3x3Weights> dwconv3x3_packing;
   Kernel<DwConv3x3Args> dwconv3x3;
   Packing<InvertedResidualShape, InvertedResidualWeights> inverted_residual_packing;

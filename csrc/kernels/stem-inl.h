@@ -1,5 +1,6 @@
 // The network's first convolution: a direct 3x3 convolution whose rows are gathered from a float image of any
-// strides.
+// strides. It multiplies floats in every table: three channels fill no wider unit, and the image keeps its
+// digits.
 #pragma once
 
 namespace mvf {
@@ -33,53 +34,24 @@ inline void InterleaveImageRow(const Image& image, int64_t y, int64_t pixels, in
   }
 }
 
-template <class Element>
-void ConvertElements(const float* from, Element* to, int64_t count) {
-  int64_t i = 0;
-  for (; i + Vec::kLanes <= count; i += Vec::kLanes) Vec::Load(from + i).Store(to + i);
-  if (i < count) {
-    const int lanes = static_cast<int>(count - i);
-    Vec::LoadPartial(from + i, lanes).StorePartial(to + i, lanes);
-  }
-}
-
-// `floats` is room for one row where maps do not hold floats.
-template <class Dot>
-void GatherImageRow(const Image& image, const DirectBand& band, int64_t y, typename Dot::Element* row,
-                    float* floats) {
-  const int64_t pitch = band.pixel_units * Dot::kUnit;
+inline void GatherImageRow(const Image& image, const DirectBand& band, int64_t y, float* row) {
+  const int64_t pitch = band.pixel_units;
   if (y < 0 || y >= image.height) return ZeroElements(row, band.columns * pitch);
   const int64_t pixels = Min(image.width, band.columns - 1);
   ZeroElements(row, pitch);
   ZeroElements(row + (1 + pixels) * pitch, (band.columns - 1 - pixels) * pitch);
-  if constexpr (Dot::kUnit == 1) {
-    InterleaveImageRow(image, y, pixels, pitch, row + pitch);
-  } else {
-    InterleaveImageRow(image, y, pixels, pitch, floats);
-    ConvertElements(floats, row + pitch, pixels * pitch);
-  }
+  InterleaveImageRow(image, y, pixels, pitch, row + pitch);
 }
 
-template <class Dot>
-size_t StemRowsBytes(const StemArgs& args) {
-  return static_cast<size_t>(
-      RoundUp(static_cast<int64_t>(DirectScratchBytes<Dot>(args.shape, args.output)), int64_t{kAlignment}));
+inline size_t StemScratchBytes(const StemArgs& args) {
+  return DirectScratchBytes<DotF32>(args.shape, args.output);
 }
 
-template <class Dot>
-size_t StemScratchBytes(const StemArgs& args) {
-  const DirectBand band = MakeDirectBand<Dot>(args.shape, args.output);
-  const int64_t floats = Dot::kUnit == 1 ? 0 : band.row_units * Dot::kUnit;
-  return StemRowsBytes<Dot>(args) + static_cast<size_t>(floats) * sizeof(float);
-}
-
-template <class Dot>
+template <class Element>
 void StemRun(const StemArgs& args, Range rows, void* scratch) {
-  const DirectBand band = MakeDirectBand<Dot>(args.shape, args.output);
-  float* const floats = reinterpret_cast<float*>(static_cast<char*>(scratch) + StemRowsBytes<Dot>(args));
-  DirectRows<Dot>(
-      args.shape, args.packed, args.output, rows, scratch,
-      [&](int64_t y, typename Dot::Element* row) { GatherImageRow<Dot>(args.input, band, y, row, floats); });
+  const DirectBand band = MakeDirectBand<DotF32>(args.shape, args.output);
+  DirectRows<DotF32, Element>(args.shape, args.packed, args.output, rows, scratch,
+                              [&](int64_t y, float* row) { GatherImageRow(args.input, band, y, row); });
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ constexpr KernelTable MakeTable(const char* name) {
   table.ffn = {FfnScratchBytes<Dot>, FfnRun<Dot>};
   table.conv3x3_packing = {Conv3x3PackedBytes<Dot>, Conv3x3Pack<Dot>};
   table.conv3x3 = {Conv3x3ScratchBytes<Dot>, Conv3x3Run<Dot>};
-  table.stem = {StemScratchBytes<Dot>, StemRun<Dot>};
+  table.stem_packing = {DirectPackedBytes<DotF32>, DirectPack<DotF32>};
+  table.stem = {StemScratchBytes, StemRun<typename Dot::Element>};
   table.dwconv3x3_packing = {DwConv3x3PackedBytes, DwConv3x3Pack};
   table.dwconv3x3 = {DwConv3x3ScratchBytes<Dot>, DwConv3x3Run<Dot>};
   table.inverted_residual_packing = {InvertedResidualPackedBytes<Dot>, InvertedResidualPack<Dot>};

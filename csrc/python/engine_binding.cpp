@@ -14,8 +14,9 @@
 namespace mvf {
 namespace {
 
-std::unique_ptr<Engine> MakeEngine(py::handle dict, const py::object& isa, const py::object& threads) {
-  const KernelTable& table = ReadIsa(isa);
+std::unique_ptr<Engine> MakeEngine(py::handle dict, const py::object& isa, const py::object& threads,
+                                   const py::object& precision) {
+  const KernelTable& table = ReadIsa(isa, ReadPrecision(precision));
   const int count = ReadThreads(threads);
   PlanWithArrays plan = ReadPlan(dict);  // its arrays live until the engine has packed them
   py::gil_scoped_release unlocked;
@@ -123,7 +124,7 @@ void BindEngine(py::module_& module) {
   py::class_<Engine>(module, "Engine",
                      "A plan with its weights packed for one ISA, ready to run. Thread-safe.")
       .def(py::init(&MakeEngine), py::arg("plan"), py::arg("isa") = py::none(),
-           py::arg("threads") = py::none())
+           py::arg("threads") = py::none(), py::arg("precision") = "fp32")
       .def("run", &Run, py::arg("x"),
            "float32 [N, C, H, W], any strides -> for each output of the plan a float32 array: [N, channels] "
            "or "

@@ -10,8 +10,15 @@
 
 namespace mvf {
 
-const KernelTable& ReadIsa(const py::object& isa) {
-  return isa.is_none() ? BestTable() : TableByName(ReadString(isa, "isa"));
+const KernelTable& ReadIsa(const py::object& isa, DType element) {
+  return isa.is_none() ? BestTable(element) : TableByName(ReadString(isa, "isa"), element);
+}
+
+DType ReadPrecision(const py::object& precision) {
+  const std::string name = ReadString(precision, "precision");
+  if (name == "fp32") return DType::kF32;
+  if (name == "bf16") return DType::kBf16;
+  throw std::invalid_argument("precision must be 'fp32' or 'bf16', got '" + name + "'");
 }
 
 int ReadThreads(const py::object& threads) {
@@ -26,12 +33,14 @@ PYBIND11_MODULE(_C, module) {
   module.attr("max_threads") = kMaxThreads;
   module.def(
       "isa_tables",
-      [] {
+      [](const py::object& precision) {
         std::vector<std::string> names;
-        for (const KernelTable* table : RunnableTables()) names.emplace_back(table->name);
+        for (const KernelTable* table : RunnableTables(ReadPrecision(precision)))
+          names.emplace_back(table->name);
         return names;
       },
-      "Names of the kernel tables that can run here, slowest first, up to MOBILEVIT_FAST_ISA.");
+      py::arg("precision") = "fp32",
+      "Names of that precision's kernel tables that can run here, slowest first, up to MOBILEVIT_FAST_ISA.");
   module.def(
       "best_isa", [] { return std::string(BestTable().name); },
       "Name of the kernel table that runs where none is named.");

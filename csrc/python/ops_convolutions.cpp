@@ -74,7 +74,7 @@ py::array Stem(const Object& x_object, const Object& weight_object, const Object
   Output output = MakeOpOutput(
       out, ConvolvedShape(x.shape[0], x.shape[2], x.shape[3], shape.stride, shape.out), {{"x", &x}});
   Unlocked([&] {
-    const AlignedBuffer packed = Pack(settings.table.conv3x3_packing, shape, {weight.data(), bias.data()});
+    const AlignedBuffer packed = Pack(settings.table.stem_packing, shape, {weight.data(), bias.data()});
     RunItems(settings.table.stem, x.shape[0], settings.threads, [&](int64_t n) {
       StemArgs args;
       args.shape = shape;

@@ -10,8 +10,8 @@ Array = NDArray[np.float32]
 
 max_threads: Final[int]
 
-def isa_tables() -> list[str]:
-    """Names of the kernel tables that can run here, slowest first.
+def isa_tables(precision: str = "fp32") -> list[str]:
+    """Names of the kernel tables of that precision ("fp32" or "bf16") that can run here, slowest first.
 
     The environment variable MOBILEVIT_FAST_ISA names the last one that may.
 
@@ -73,6 +73,7 @@ class Engine:
         plan: the network.
         isa: name of a kernel table, None for the best.
         threads: how many threads one call may use, the caller among them; None for `default_threads()`.
+        precision: "fp32", or "bf16": activations and weights in bfloat16, sums in float.
 
     Raises:
         TypeError, ValueError: a plan that cannot run, with the step and the key; an unknown `isa` or one that
@@ -83,7 +84,13 @@ class Engine:
     isa: Final[str]
     threads: Final[int]
 
-    def __init__(self, plan: dict[str, Any], isa: str | None = None, threads: int | None = None) -> None: ...
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        isa: str | None = None,
+        threads: int | None = None,
+        precision: str = "fp32",
+    ) -> None: ...
     def run(self, x: Array) -> list[Array]:
         """Runs a batch.
 

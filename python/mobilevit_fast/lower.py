@@ -15,8 +15,8 @@ import numpy as np
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.folding import Folding
 
-PRECISIONS = ("fp32",)
-"""Precisions that this version computes in."""
+PRECISIONS = ("fp32", "bf16")
+"""Precisions that the engine computes in."""
 
 OUTPUTS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "stages.4", "features", "pooled", "logits")
 """What a plan can hand out, in the order of computation: maps, then the vectors `pooled` and `logits`."""
@@ -57,7 +57,7 @@ def lower(
     if unknown or not outputs:
         raise ValueError(f"outputs must name some of {', '.join(OUTPUTS)}; got {list(outputs)}")
     last = max(OUTPUTS.index(name) for name in outputs)
-    lowering = _Lowering(config, tensors)
+    lowering = _Lowering(config, tensors, precision)
     named = {}
     for name, tensor in lowering.network(reverse_channels):
         named[name] = tensor
@@ -77,12 +77,13 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision {precision!r} is not available; choose one of: {', '.join(PRECISIONS)}")
 
 
-def convolution_algorithm(map_size: int) -> str:
+def convolution_algorithm(map_size: int, precision: str) -> str:
     """Algorithm of a dense 3x3 convolution with stride 1 on a map of `map_size` x `map_size` pixels.
 
-    Winograd's larger tile saves more multiplications, but a small map leaves its tiles partly empty.
+    Winograd's larger tile saves more multiplications, but a small map leaves its tiles partly empty, and its
+    transforms lose more digits than bf16 has to give.
     """
-    if map_size >= 16:
+    if map_size >= 16 and precision == "fp32":
         return "winograd4"
     return "winograd2" if map_size >= 8 else "direct"
 
@@ -90,8 +91,9 @@ def convolution_algorithm(map_size: int) -> str:
 class _Lowering:
     """One lowering: reads `weights`, appends to `tensors` and `steps`."""
 
-    def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray], precision: str) -> None:
         self.config = config
+        self.precision = precision
         self.weights = Folding(config, source)
         self.tensors: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
@@ -227,7 +229,7 @@ class _Lowering:
                 "out": channels,
                 "stride": 1,
                 "activation": "silu",
-                "algorithm": convolution_algorithm(size),
+                "algorithm": convolution_algorithm(size, self.precision),
             },
             conv_weights={"weight": _channels_last(weight), "bias": _float32(bias)},
         )

@@ -28,7 +28,7 @@ TEST(dispatch, tables_have_their_names_and_every_kernel) {
     CHECK(&TableByName(table->name) == table);
     CHECK(table->linear_packing.packed_bytes && table->linear_packing.pack && table->linear.run);
     CHECK(table->ffn_packing.pack && table->ffn.run);
-    CHECK(table->conv3x3_packing.pack && table->conv3x3.run && table->stem.run);
+    CHECK(table->conv3x3_packing.pack && table->conv3x3.run && table->stem_packing.pack && table->stem.run);
     CHECK(table->dwconv3x3_packing.pack && table->dwconv3x3.run);
     CHECK(table->inverted_residual_packing.pack && table->inverted_residual.run);
     CHECK(table->attention.run && table->layer_norm.run && table->resize.run && table->global_pool.run);

@@ -203,7 +203,7 @@ TEST(tables, stem) {
           CompareTables("stem" + Text({size.height, size.width, in, out, stride}), height * width * out,
                         kTolerance, [&](const KernelTable& table, float* output, int parts) {
                           args.output = DenseMap(output, height, width, args.shape.out);
-                          RunPacked(table.conv3x3_packing, table.stem, args, weights, parts);
+                          RunPacked(table.stem_packing, table.stem, args, weights, parts);
                         });
         }
       }
