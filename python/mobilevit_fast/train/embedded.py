@@ -33,7 +33,7 @@ class Recipe:
     """Everything that decides the result besides the data."""
 
     image_size: int = 64
-    epochs: int = 36
+    epochs: int = 44
     small_image_size: int = 32
     """Size of the first `small_epochs` epochs, which cost a third of the others."""
     small_epochs: int = 8
@@ -46,6 +46,8 @@ class Recipe:
     ema_decay: float = 0.999
     padding: int = 4
     cutout: int = 9
+    cutout_epochs: int = 25
+    """Later epochs show whole images, as they will be seen."""
     seed: int = 0
 
     def size_at(self, epoch: int) -> int:
@@ -85,13 +87,14 @@ class Trainer:
         generator = torch.Generator().manual_seed(recipe.seed * 1000 + self.epoch)
         order = torch.randperm(len(images), generator=generator)
         steps = len(images) // recipe.batch_size
+        cutout = recipe.cutout if self.epoch < recipe.cutout_epochs else 0
         total = 0.0
         self.model.train()
         for step in range(steps):
             for group in self.optimizer.param_groups:
                 group["lr"] = recipe.learning_rate_at(self.epoch + step / steps)
             batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            pixels = augment(images[batch], padding=recipe.padding, cutout=recipe.cutout, generator=generator)
+            pixels = augment(images[batch], padding=recipe.padding, cutout=cutout, generator=generator)
             logits = self.model(to_input(pixels, recipe.size_at(self.epoch)))
             loss = functional.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
             self.optimizer.zero_grad()
