@@ -1,0 +1,78 @@
+"""Runs the float network on calibration images and gives every activation its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.quantization.network import QuantizedMobileViT
+from mobilevit_fast.quantization.observer import Distribution, Observer, grid_over
+from mobilevit_fast.quantization.point import Kind, Point
+
+_BATCH = 16
+_BINS = 8192
+_OUTSIDE = 1.01
+"""How far calibration images may reach beyond the range that their preprocessing gives before it is not believed."""
+
+
+def calibrate(network: QuantizedMobileViT, images: Tensor, observer: Observer) -> None:
+    """Set the grid of every point; the network has to compute in float.
+
+    Args:
+        images: float32 [N, 3, H, W].
+    """
+    ranges: dict[Point, tuple[float, float]] = {}
+
+    def widen(point: Point, values: Tensor) -> None:
+        low, high = values.aminmax()
+        before = ranges.get(point, (0.0, 0.0))
+        ranges[point] = min(before[0], float(low)), max(before[1], float(high))
+
+    counts: dict[Point, Tensor] = {}
+
+    def count(point: Point, values: Tensor) -> None:
+        low, high = ranges[point]
+        if high > low:
+            counts[point] = counts.get(point, 0) + torch.histc(values, _BINS, low, high).double()
+
+    for look in (widen, count):
+        with watching(network, look):
+            run(network, images)
+    for point, (low, high) in ranges.items():
+        histogram = counts.get(point, torch.zeros(_BINS)).numpy()
+        point.grid = observer.choose(Distribution(histogram, low, high), point.kind)
+    network.image.grid = grid_over(_image_range(network.preprocessing, ranges[network.image]), Kind.PLAIN)
+
+
+def run(network: QuantizedMobileViT, images: Tensor) -> Tensor:
+    """Logits [N, classes], computed in small batches without gradients."""
+    with torch.inference_mode():
+        return torch.cat([network(batch) for batch in images.split(_BATCH)])
+
+
+@contextmanager
+def watching(network: QuantizedMobileViT, look: Callable[[Point, Tensor], None]) -> Iterator[None]:
+    """Has `look` called with each point and the real values that it makes."""
+    for point in network.points.values():
+        point.watch = lambda values, point=point: look(point, values)
+    try:
+        yield
+    finally:
+        for point in network.points.values():
+            point.watch = None
+
+
+def _image_range(preprocessing: Preprocessing, seen: tuple[float, float]) -> tuple[float, float]:
+    """Bytes times a factor fall on a grid of 256 steps exactly, so the rule says more than any images."""
+    brightest = 255 * preprocessing.rescale
+    if preprocessing.mean is None or preprocessing.std is None:
+        given = (0.0, brightest)
+    else:
+        pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
+        given = min(-mean / std for mean, std in pairs), max((brightest - mean) / std for mean, std in pairs)
+    believed = seen[0] >= given[0] * _OUTSIDE - 1e-6 and seen[1] <= given[1] * _OUTSIDE
+    return given if believed else seen

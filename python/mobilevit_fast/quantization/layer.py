@@ -1,0 +1,145 @@
+"""A convolution or linear with its norm folded in: stored and computed as its format says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilevit_fast.quantization.point import Kind, Point
+from mobilevit_fast.quantization.scaled import Scaled, round_through
+from mobilevit_fast.weights import LayerFormat
+from mobilevit_fast.weights.shapes import Shape
+
+FULL = LayerFormat("fp32", "float")
+
+RANGES = {"int4": (-8, 7), "int8": (-127, 127)}
+"""Integer weights -> least and greatest; int8 has no -128, so that it is symmetric."""
+
+_HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Layer(nn.Module):
+    """A linear map over the channels of maps [N, C, H, W] (weight of rank 4) or of tokens [..., C] (rank 2).
+
+    Attributes:
+        weight, bias: real numbers; rounded on the way into every computation, with gradients passed through.
+        weight_scale: [out], or [out, groups]; of integer weights.
+        change: logarithm of what training multiplied the scales by; None where they are not trained.
+        format: how the layer is stored and computed.
+        pre, output: points before and after SiLU; None where there is no such tensor.
+    """
+
+    weight_scale: Tensor
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        silu: bool = False,
+        output: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(shape[0]))
+        self.register_buffer("weight_scale", torch.ones(shape[0]))
+        self.register_parameter("change", None)
+        self.stride = stride
+        self.groups = groups
+        self.format = FULL
+        self.pre = Point(Kind.BEFORE_SILU) if silu else None
+        self.output = Point() if silu or output else None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it computes on bytes."""
+        return self.format.compute == "int8"
+
+    def forward(self, x: Scaled, second: Scaled | None = None) -> Scaled:
+        """The sums before SiLU. `second` holds the input's further channels, with a unit of their own."""
+        if self.is_integer:
+            return self._integer_sums(x, second)
+        values = x.values if second is None else torch.cat((x.values, second.values), dim=1)
+        if self.format.compute == "dynamic":
+            return self._dynamic_sums(values)
+        return Scaled(self._add_channels(self._apply(values, self.real_weight()), self.bias))
+
+    def activate(self, sums: Scaled) -> Scaled:
+        """SiLU where the layer has one; on the grids of its points if it computes on bytes."""
+        if self.pre is not None:
+            sums = self.pre(sums, force=self.is_integer)
+            if self.is_integer and not self.training:
+                # The precision of a table's entries.
+                sums = sums._replace(numbers=sums.numbers.double())
+            sums = Scaled(functional.silu(sums.values))
+        return self.output(sums, force=self.is_integer)
+
+    def weight_step(self) -> Tensor:
+        """The scales, as trained."""
+        return self.weight_scale if self.change is None else self.weight_scale * self.change.exp()
+
+    def integer_weight(self, second_ratio: Tensor | None = None) -> Tensor:
+        """Whole numbers of the weight's shape.
+
+        Args:
+            second_ratio: unit of the second half of the input over that of the first, where there are two.
+        """
+        weight = self.weight
+        if second_ratio is not None:
+            first, second = weight.chunk(2, dim=1)
+            weight = torch.cat((first, second * second_ratio), dim=1)
+        low, high = RANGES[self.format.weights]
+        return round_through((weight / self.spread(self.weight_step())).clamp(low, high))
+
+    def real_weight(self) -> Tensor:
+        """The weight as its storage rounds it."""
+        if self.format.is_integer:
+            return self.integer_weight() * self.spread(self.weight_step())
+        if self.format.weights in _HALVES:
+            return self.weight + (self.weight.to(_HALVES[self.format.weights]) - self.weight).detach()
+        return self.weight
+
+    def spread(self, scales: Tensor) -> Tensor:
+        """[out] or [out, groups] to a shape that broadcasts with the weight."""
+        size = self.format.group_size
+        if size:
+            inputs = self.weight[0].numel()
+            return scales.repeat_interleave(size, dim=1)[:, :inputs].reshape(self.weight.shape)
+        return scales.reshape(-1, *(1,) * (self.weight.ndim - 1))
+
+    def _integer_sums(self, x: Scaled, second: Scaled | None) -> Scaled:
+        x = x.as_bytes()
+        inputs, ratio = x.numbers, None
+        if second is not None:
+            second = second.as_bytes()
+            inputs, ratio = torch.cat((inputs, second.numbers), dim=1), second.unit / x.unit
+        unit = x.unit * self.weight_step()
+        sums = self._apply(inputs, self.integer_weight(ratio))
+        sums = self._add_channels(sums, round_through(self.bias / unit))
+        return Scaled(sums, self._over_channels(unit))
+
+    def _dynamic_sums(self, values: Tensor) -> Scaled:
+        """Each row on a grid of its own, which spans its values and zero."""
+        rows = 1 if values.ndim == 4 else -1
+        low = values.amin(rows, keepdim=True).clamp(max=0)
+        high = values.amax(rows, keepdim=True).clamp(min=0)
+        step = ((high - low) / 255).clamp(min=torch.finfo(values.dtype).tiny)
+        zero_point = (-low / step).round()
+        numbers = (round_through(values / step) + zero_point).clamp(0, 255) - zero_point
+        sums = self._apply(numbers, self.integer_weight()) * step
+        return Scaled(self._add_channels(sums * self._over_channels(self.weight_step()), self.bias))
+
+    def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        if weight.ndim == 2:
+            return functional.linear(x, weight)
+        padding = weight.shape[-1] // 2
+        return functional.conv2d(x, weight, None, self.stride, padding, 1, self.groups)
+
+    def _over_channels(self, values: Tensor) -> Tensor:
+        """[out] to a shape that broadcasts with the layer's output."""
+        return values if self.weight.ndim == 2 else values.reshape(-1, 1, 1)
+
+    def _add_channels(self, sums: Tensor, values: Tensor) -> Tensor:
+        return sums + self._over_channels(values)

@@ -1,0 +1,251 @@
+"""MobileViT as the integer engine computes it, in torch: every rounding in its place, and differentiable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
+from mobilevit_fast.folding import Folding
+from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.model.layers import fold, unfold
+from mobilevit_fast.quantization.layer import Layer
+from mobilevit_fast.quantization.point import Kind, Point
+from mobilevit_fast.quantization.scaled import Scaled, round_through
+from mobilevit_fast.weights import Checkpoint, LayerFormat, layer_shapes
+from mobilevit_fast.weights.byte_tensors import byte_tensors
+from mobilevit_fast.weights.shapes import Shape
+
+Shapes = Mapping[str, Shape]
+"""Name of a layer -> shape of its weight."""
+
+_LARGEST_PROBABILITY = 255
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise 3x3 and projection; the sum with the input is rounded once."""
+
+    def __init__(self, name: str, shapes: Shapes, stride: int, has_shortcut: bool) -> None:
+        super().__init__()
+        filters = shapes[f"{name}.depthwise"]
+        self.expand = Layer(shapes[f"{name}.expand"], silu=True)
+        self.depthwise = Layer(filters, stride=stride, groups=filters[0], silu=True)
+        self.project = Layer(shapes[f"{name}.project"], output=not has_shortcut)
+        self.output = Point() if has_shortcut else None
+
+    def forward(self, x: Scaled) -> Scaled:
+        y = self.expand.activate(self.expand(x))
+        y = self.depthwise.activate(self.depthwise(y))
+        sums = self.project(y)
+        if self.output is None:
+            return self.project.activate(sums)
+        return self.output(sums, x, force=self.project.is_integer)
+
+
+class Attention(nn.Module):
+    """Self-attention over standardised tokens [batch, tokens, dim], to real numbers."""
+
+    def __init__(self, name: str, shapes: Shapes, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = Layer(shapes[f"{name}.qkv"])
+        self.projection = Layer(shapes[f"{name}.projection"])
+        self.q, self.k, self.v = (Point(Kind.SYMMETRIC) for _ in range(3))
+        self.output = Point()
+
+    def forward(self, tokens: Scaled) -> Tensor:
+        sums = self.qkv(tokens)
+        units = (None,) * 3 if sums.unit is None else sums.unit.chunk(3)
+        force = self.qkv.is_integer
+        query, key, value = (
+            point(Scaled(numbers, unit), force=force)
+            for point, numbers, unit in zip(
+                (self.q, self.k, self.v), sums.numbers.chunk(3, dim=-1), units, strict=True
+            )
+        )
+        mixed = self._mix(query, key, value, rounded=force and self.projection.is_integer)
+        return self.projection(self.output(mixed)).values
+
+    def _mix(self, query: Scaled, key: Scaled, value: Scaled, *, rounded: bool) -> Scaled:
+        q, k, v = (self._split(x.numbers) for x in (query, key, value))
+        unit = 1.0 if query.unit is None else query.unit * key.unit
+        scores = q @ k.transpose(-2, -1) * (unit / math.sqrt(q.shape[-1]))
+        weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True).detach())
+        if rounded:
+            weights = round_through(weights * _LARGEST_PROBABILITY)
+        mixed = weights @ v / weights.sum(dim=-1, keepdim=True)
+        return Scaled(mixed.transpose(-3, -2).flatten(-2), value.unit)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[batch, tokens, dim] to [batch, heads, tokens, dim / heads]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+class FeedForward(nn.Module):
+    """Linear, SiLU, linear, over standardised tokens, to real numbers."""
+
+    def __init__(self, name: str, shapes: Shapes) -> None:
+        super().__init__()
+        self.up = Layer(shapes[f"{name}.up"], silu=True)
+        self.down = Layer(shapes[f"{name}.down"])
+
+    def forward(self, tokens: Scaled) -> Tensor:
+        return self.down(self.up.activate(self.up(tokens))).values
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward network; the sum that they add to stays real."""
+
+    def __init__(self, name: str, shapes: Shapes, config: ModelConfig) -> None:
+        super().__init__()
+        self.epsilon = config.layer_norm_eps
+        self.norm1 = Point()
+        self.attention = Attention(f"{name}.attention", shapes, config.num_heads)
+        self.norm2 = Point()
+        self.ffn = FeedForward(f"{name}.ffn", shapes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attention(self.norm1(self._standardise(tokens)))
+        return tokens + self.ffn(self.norm2(self._standardise(tokens)))
+
+    def _standardise(self, tokens: Tensor) -> Scaled:
+        return Scaled(functional.layer_norm(tokens, tokens.shape[-1:], eps=self.epsilon))
+
+
+class LayerNorm(nn.LayerNorm):
+    """The norm after the transformer layers, with scale and shift."""
+
+    def __init__(self, dim: int, epsilon: float) -> None:
+        super().__init__(dim, eps=epsilon)
+        self.output = Point()
+
+
+class MobileViTBlock(nn.Module):
+    """Local convolution, transformer across patches, and their fusion with the input."""
+
+    def __init__(self, name: str, shapes: Shapes, config: ModelConfig, row: int) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.local = Layer(shapes[f"{name}.local"], silu=True)
+        self.embed = Layer(shapes[f"{name}.embed"])
+        self.layers = nn.ModuleList(
+            TransformerLayer(f"{name}.layers.{index}", shapes, config)
+            for index in range(config.transformer_layers[row])
+        )
+        self.norm = LayerNorm(config.transformer_dims[row], config.layer_norm_eps)
+        self.project = Layer(shapes[f"{name}.project"], silu=True)
+        self.fuse = Layer(shapes[f"{name}.fuse"], silu=True)
+
+    def forward(self, x: Scaled) -> Scaled:
+        y = self.embed(self.local.activate(self.local(x))).values
+        size = y.shape[-2:]
+        tokens, grid = unfold(y, self.patch_size)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        y = self.norm.output(Scaled(self.norm(tokens)))
+        folded = fold(y.numbers, grid, self.patch_size, size)
+        y = y._replace(numbers=folded if y.unit is None else round_through(folded))
+        y = self.project.activate(self.project(y))
+        return self.fuse.activate(self.fuse(x, y))
+
+
+class QuantizedMobileViT(nn.Module):
+    """The network with norms folded in, each layer in its own format: images [N, 3, H, W] to logits.
+
+    A plain torch module: its parameters are the real weights, and its eval mode computes what the integer
+    engine computes. With `labels` [N] the answer is `{"loss": cross entropy, "logits": logits}`, as trainers
+    expect it.
+
+    Attributes:
+        layers: name -> layer, in the order of computation.
+        points: name of an activation -> its point.
+        config, labels, preprocessing: as in the float model.
+    """
+
+    def __init__(self, config: ModelConfig, labels: tuple[str, ...], preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.config, self.labels, self.preprocessing = config, labels, preprocessing
+        shapes = layer_shapes(config)
+        self.image = Point()
+        self.stem = Layer(shapes["stem"], stride=2, silu=True)
+        self.stages = nn.ModuleList(_stages(shapes, config))
+        self.head = Layer(shapes["head"], silu=True)
+        self.pooled = Point()
+        self.classifier = Layer(shapes["classifier"])
+        modules = dict(self.named_modules())
+        self.layers = {name: modules[name] for name in shapes}
+        self.points = {
+            name.removesuffix(".output"): module
+            for name, module in modules.items()
+            if isinstance(module, Point)
+        }
+
+    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
+        logits = self.forward_stages(pixel_values)[0]
+        if labels is None:
+            return logits
+        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+
+    def forward_stages(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and the real maps [N, C, H, W] that the five stages give."""
+        x = self.image(Scaled(pixel_values.contiguous(memory_format=torch.channels_last)))
+        x = self.stem.activate(self.stem(x))
+        maps = []
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+            maps.append(x.values)
+        features = self.head.activate(self.head(x))
+        pooled = features.numbers.mean(dim=(2, 3))
+        if features.unit is not None:
+            pooled = pooled * features.unit
+        return self.classifier(self.pooled(Scaled(pooled))).values, maps
+
+    def set_formats(self, formats: dict[str, LayerFormat]) -> None:
+        """Give each named layer its format, and put on grids what then is bytes.
+
+        Raises ValueError where layers that compute together would compute differently.
+        """
+        merged = {name: formats.get(name, layer.format) for name, layer in self.layers.items()}
+        names = byte_tensors(self.config, {name: given.compute for name, given in merged.items()})
+        for name, layer in self.layers.items():
+            layer.format = merged[name]
+        for name, point in self.points.items():
+            point.is_bytes = name in names
+
+
+def _stages(shapes: Shapes, config: ModelConfig) -> Iterator[nn.ModuleList]:
+    channels = config.stem_channels
+    for stage, out_channels in enumerate(config.stage_channels):
+        blocks: list[nn.Module] = []
+        for block in range(STAGE_RESIDUALS[stage]):
+            stride = STAGE_STRIDES[stage] if block == 0 else 1
+            has_shortcut = stride == 1 and channels == out_channels
+            blocks.append(InvertedResidual(f"stages.{stage}.{block}", shapes, stride, has_shortcut))
+            channels = out_channels
+        if stage in TRANSFORMER_STAGES:
+            row = TRANSFORMER_STAGES.index(stage)
+            blocks.append(MobileViTBlock(f"stages.{stage}.1", shapes, config, row))
+        yield nn.ModuleList(blocks)
+
+
+def fold_network(checkpoint: Checkpoint) -> QuantizedMobileViT:
+    """The network of a float checkpoint, in eval mode, nothing rounded yet."""
+    network = QuantizedMobileViT(checkpoint.config, checkpoint.labels, checkpoint.preprocessing)
+    folding = Folding(checkpoint.config, checkpoint.tensors)
+    with torch.no_grad():
+        for name, layer in network.layers.items():
+            weight, bias = folding.layer(name)
+            layer.weight.copy_(torch.from_numpy(weight))
+            if bias is not None:
+                layer.bias.copy_(torch.from_numpy(bias))
+        for name, module in network.named_modules():
+            if isinstance(module, LayerNorm):
+                gamma, beta = folding.scale_and_shift(name, module.normalized_shape[0])
+                module.weight.copy_(torch.from_numpy(gamma))
+                module.bias.copy_(torch.from_numpy(beta))
+    return network.eval()

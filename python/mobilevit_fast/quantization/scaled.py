@@ -1,0 +1,50 @@
+"""Numbers that stand for real ones, and rounding that gradients pass straight through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mobilevit_fast.quantization.point import Point
+
+
+class Scaled(NamedTuple):
+    """A tensor on its way through the network: real = numbers * unit.
+
+    Attributes:
+        numbers: whole numbers where there is a unit (bytes less their zero point, or sums of products), real
+            ones where there is none.
+        unit: broadcastable to `numbers`; None for real numbers.
+        point: where the tensor was made; None for sums.
+    """
+
+    numbers: Tensor
+    unit: Tensor | None = None
+    point: Point | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """The real numbers."""
+        return self.numbers if self.unit is None else self.numbers * self.unit
+
+    def as_bytes(self) -> Scaled:
+        """Itself on the grid of its point."""
+        return self if self.unit is not None else self.point(self, force=True)
+
+
+class _RoundThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def round_through(x: Tensor) -> Tensor:
+    """The nearest whole numbers, ties to even; the gradient is that of `x` itself."""
+    return _RoundThrough.apply(x)
