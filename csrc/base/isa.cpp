@@ -28,12 +28,12 @@ struct FeatureBit {
 
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
 constexpr FeatureBit kFeatureBits[] = {
-    {"avx2", 7, 0, kEbx, 5, kYmmState},        {"fma", 1, 0, kEcx, 12, kYmmState},
-    {"f16c", 1, 0, kEcx, 29, kYmmState},       {"avx_vnni", 7, 1, kEax, 4, kYmmState},
-    {"avx512f", 7, 0, kEbx, 16, kZmmState},    {"avx512bw", 7, 0, kEbx, 30, kZmmState},
-    {"avx512dq", 7, 0, kEbx, 17, kZmmState},   {"avx512vl", 7, 0, kEbx, 31, kZmmState},
-    {"avx512_vbmi", 7, 0, kEcx, 1, kZmmState}, {"avx512_vnni", 7, 0, kEcx, 11, kZmmState},
-    {"avx512_bf16", 7, 1, kEax, 5, kZmmState},
+    {"avx2", 7, 0, kEbx, 5, kYmmState},         {"fma", 1, 0, kEcx, 12, kYmmState},
+    {"f16c", 1, 0, kEcx, 29, kYmmState},        {"avx_vnni", 7, 1, kEax, 4, kYmmState},
+    {"avx512f", 7, 0, kEbx, 16, kZmmState},     {"avx512bw", 7, 0, kEbx, 30, kZmmState},
+    {"avx512dq", 7, 0, kEbx, 17, kZmmState},    {"avx512vl", 7, 0, kEbx, 31, kZmmState},
+    {"avx512_vbmi", 7, 0, kEcx, 1, kZmmState},  {"avx512_vbmi2", 7, 0, kEcx, 6, kZmmState},
+    {"avx512_vnni", 7, 0, kEcx, 11, kZmmState}, {"avx512_bf16", 7, 1, kEax, 5, kZmmState},
 };
 
 uint64_t SavedRegisterState() {

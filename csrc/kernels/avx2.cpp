@@ -1,5 +1,6 @@
 // The AVX2 table. Compiled with AVX2, FMA and F16C flags: nothing but Avx2Table may leave this file.
 #include "kernels/dispatch.h"
+#include "kernels/int8_kernels.h"
 
 // The vector type, then what is written over it.
 // clang-format off
@@ -7,12 +8,16 @@
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
+#include "kernels/int8_words-inl.h"
+#include "kernels/int8_vec_avx2-inl.h"
+#include "kernels/int8_table-inl.h"
 // clang-format on
 
 namespace mvf {
 
 const KernelTable* Avx2Table() {
-  static constexpr KernelTable table = MakeTable<DotF32>("avx2");
+  static constexpr Int8Kernels int8 = MakeInt8Kernels();
+  static constexpr KernelTable table = MakeTable<DotF32>("avx2", &int8);
   return &table;
 }
 

@@ -1,5 +1,6 @@
 // The AVX-512 table. Compiled with AVX-512 flags: nothing but Avx512Table may leave this file.
 #include "kernels/dispatch.h"
+#include "kernels/int8_kernels.h"
 
 // The vector type, then what is written over it.
 // clang-format off
@@ -7,12 +8,17 @@
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
+#include "kernels/int8_words-inl.h"
+#include "kernels/int8_vec_avx512-inl.h"
+#include "kernels/int8_dot_avx512-inl.h"
+#include "kernels/int8_table-inl.h"
 // clang-format on
 
 namespace mvf {
 
 const KernelTable* Avx512Table() {
-  static constexpr KernelTable table = MakeTable<DotF32>("avx512");
+  static constexpr Int8Kernels int8 = MakeInt8Kernels();
+  static constexpr KernelTable table = MakeTable<DotF32>("avx512", &int8);
   return &table;
 }
 

@@ -14,8 +14,8 @@ struct DirectBand {
   int64_t rows;  // output rows of a band
 };
 
-template <class Dot>
-DirectBand MakeDirectBand(const Conv3x3Shape& shape, const Map& output) {
+template <class Dot, class Shape>
+DirectBand MakeDirectBand(const Shape& shape, const Map& output) {
   // Half of a small second-level cache: the other half is for the panel.
   constexpr int64_t kGatheredBytes = 128 * 1024;
   DirectBand band;
@@ -27,8 +27,8 @@ DirectBand MakeDirectBand(const Conv3x3Shape& shape, const Map& output) {
   return band;
 }
 
-template <class Dot>
-size_t DirectScratchBytes(const Conv3x3Shape& shape, const Map& output) {
+template <class Dot, class Shape>
+size_t DirectScratchBytes(const Shape& shape, const Map& output) {
   const DirectBand band = MakeDirectBand<Dot>(shape, output);
   return static_cast<size_t>((shape.stride * (band.rows - 1) + 3) * band.row_units) *
          sizeof(typename Dot::Unit);
@@ -50,13 +50,15 @@ void DirectPack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void* 
 }
 
 // `gather(y, row)` writes input row y, which may lie outside of the input, with a pixel of padding at its
-// left and whatever `columns` asks for at its right.
-template <class Dot, class Out, Activation kActivation, class Gather>
-void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output, Range rows, void* scratch,
-                Gather gather) {
+// left and whatever `columns` asks for at its right. `multiply(vectors, operand, y, column, slot)` computes
+// output row y of one panel.
+template <class Dot, class Shape, class Gather, class Multiply>
+void DirectRows(const Shape& shape, const Map& output, Range rows, void* scratch, Gather gather,
+                Multiply multiply) {
   using Element = typename Dot::Element;
   using Unit = typename Dot::Unit;
   const DirectBand band = MakeDirectBand<Dot>(shape, output);
+  const int64_t panel_units = kHeaderRows<Dot> - 1 + 9 * band.pixel_units;
   Unit* const gathered = static_cast<Unit*>(scratch);
   const int64_t shared_rows = 3 - shape.stride;  // of one band and the next
   int64_t present = 0;
@@ -65,14 +67,11 @@ void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output
     for (int64_t i = present; i < shape.stride * (count - 1) + 3; ++i) {
       gather(shape.stride * first - 1 + i, reinterpret_cast<Element*>(gathered + i * band.row_units));
     }
-    ForEachPanel(shape.out, 9 * band.pixel_units, [&](int vectors, int64_t column, int64_t slot) {
+    ForEachPanel(shape.out, panel_units, [&](int vectors, int64_t column, int64_t slot) {
       for (int64_t i = 0; i < count; ++i) {
         const Operand<Unit> operand{gathered + shape.stride * i * band.row_units,
                                     shape.stride * band.pixel_units, band.row_units, 3, 3 * band.pixel_units};
-        const Destination<Out> to{output.Row<Out>(first + i), output.pixel_stride, nullptr, 0};
-        PanelRows<Dot, kActivation, false>(vectors, operand, 0, output.width,
-                                           static_cast<const float*>(packed) + slot, to, column,
-                                           shape.out - column);
+        multiply(vectors, operand, first + i, column, slot);
       }
     });
     __builtin_memmove(gathered, gathered + shape.stride * count * band.row_units,
@@ -81,14 +80,23 @@ void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output
   }
 }
 
-// The same with the activation chosen at run time.
+// To a map of Out, with the shape's activation.
 template <class Dot, class Out, class Gather>
 void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output, Range rows, void* scratch,
                 Gather gather) {
-  if (shape.activation == Activation::kSilu) {
-    return DirectRows<Dot, Out, Activation::kSilu>(shape, packed, output, rows, scratch, gather);
-  }
-  return DirectRows<Dot, Out, Activation::kNone>(shape, packed, output, rows, scratch, gather);
+  using Unit = typename Dot::Unit;
+  const auto multiply = [&](int vectors, const Operand<Unit>& operand, int64_t y, int64_t column,
+                            int64_t slot) {
+    const float* const panel = static_cast<const float*>(packed) + slot;
+    const Destination<Out> to{output.Row<Out>(y), output.pixel_stride, nullptr, 0};
+    const int64_t left = shape.out - column;
+    if (shape.activation == Activation::kSilu) {
+      PanelRows<Dot, Activation::kSilu, false>(vectors, operand, 0, output.width, panel, to, column, left);
+    } else {
+      PanelRows<Dot, Activation::kNone, false>(vectors, operand, 0, output.width, panel, to, column, left);
+    }
+  };
+  DirectRows<Dot>(shape, output, rows, scratch, gather, multiply);
 }
 
 template <class Element>

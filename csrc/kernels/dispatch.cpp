@@ -28,6 +28,12 @@ const std::vector<Candidate>& Candidates() {
 #if defined(MVF_HAS_AVX512)
     {"avx512", DType::kF32, Avx512Table, {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}},
 #endif
+#if defined(MVF_HAS_AVX512_VNNI)
+    {"avx512_vnni",
+     DType::kF32,
+     Avx512VnniTable,
+     {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_vnni", "avx512_vbmi", "avx512_vbmi2"}},
+#endif
 #if defined(MVF_HAS_AVX512_BF16)
     {"avx512_bf16",
      DType::kBf16,

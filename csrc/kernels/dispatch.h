@@ -12,6 +12,7 @@ namespace mvf {
 const KernelTable* ScalarTable();
 const KernelTable* Avx2Table();
 const KernelTable* Avx512Table();
+const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
 
 // Tables of one element type that this CPU can run, slowest first, up to the one that the environment

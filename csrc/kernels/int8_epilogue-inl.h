@@ -104,6 +104,16 @@ struct BytesEpilogue {
   }
 };
 
+// multiply(epilogue) with the epilogue that packed weights ask for.
+template <class Multiply>
+MVF_INLINE void MultiplyToBytes(const PackedEpilogue& packed, const ByteDestination& to, Multiply multiply) {
+  if (packed.has_table) {
+    multiply(BytesEpilogue<true, false>{to, packed.table});
+  } else {
+    multiply(BytesEpilogue<false, false>{to, nullptr});
+  }
+}
+
 // Rows whose quantisation is their own: the sums of row m are over bytes with the zero point zero[m], and
 // count scale[m] each.
 struct DynamicRows {

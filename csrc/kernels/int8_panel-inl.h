@@ -53,20 +53,20 @@ void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k,
       packed);
 }
 
-// A byte table in packed weights, ahead of the panels.
-struct PackedTable {
-  uint8_t bytes[256];
-  int32_t present;
-  uint8_t padding[60];
-
-  const uint8_t* get() const { return present ? bytes : nullptr; }
+// What an epilogue needs beside the panels' headers; it lies ahead of the panels.
+struct PackedEpilogue {
+  uint8_t table[256];
+  int32_t has_table;
+  Activation activation;  // of float output
+  uint8_t padding[56];
 };
-static_assert(sizeof(PackedTable) % kAlignment == 0, "panels start at a multiple of the alignment");
+static_assert(sizeof(PackedEpilogue) % kAlignment == 0, "panels start at a multiple of the alignment");
 
-inline void PackTable(const uint8_t* table, PackedTable* packed) {
+inline void PackEpilogue(const uint8_t* table, Activation activation, PackedEpilogue* packed) {
   *packed = {};
-  packed->present = table ? 1 : 0;
-  if (table) __builtin_memcpy(packed->bytes, table, sizeof(packed->bytes));
+  packed->has_table = table ? 1 : 0;
+  packed->activation = activation;
+  if (table) __builtin_memcpy(packed->table, table, sizeof(packed->table));
 }
 
 }  // namespace

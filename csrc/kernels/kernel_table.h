@@ -204,6 +204,8 @@ struct Kernel {
   void (*run)(const Args&, Range units, void* scratch);
 };
 
+struct Int8Kernels;  // int8_kernels.h
+
 struct KernelTable {
   const char* name;  // the ISA's name, as MOBILEVIT_FAST_ISA takes it
   DType element;
@@ -224,6 +226,7 @@ struct KernelTable {
   Kernel<ResizeArgs> resize;
   Kernel<GlobalPoolArgs> global_pool;
   Kernel<SoftmaxArgs> softmax;
+  const Int8Kernels* int8 = nullptr;  // or null where the table has none
 };
 
 }  // namespace mvf

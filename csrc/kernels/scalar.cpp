@@ -1,5 +1,6 @@
 // The table in plain C++, for a processor without one of its own.
 #include "kernels/dispatch.h"
+#include "kernels/int8_kernels.h"
 
 // The vector type, then what is written over it.
 // clang-format off
@@ -7,12 +8,15 @@
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
+#include "kernels/int8_vec_scalar-inl.h"
+#include "kernels/int8_table-inl.h"
 // clang-format on
 
 namespace mvf {
 
 const KernelTable* ScalarTable() {
-  static constexpr KernelTable table = MakeTable<DotF32>("scalar");
+  static constexpr Int8Kernels int8 = MakeInt8Kernels();
+  static constexpr KernelTable table = MakeTable<DotF32>("scalar", &int8);
   return &table;
 }
 

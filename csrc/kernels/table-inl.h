@@ -31,7 +31,7 @@ constexpr DType DTypeOf(float) { return DType::kF32; }
 constexpr DType DTypeOf(Bf16) { return DType::kBf16; }
 
 template <class Dot>
-constexpr KernelTable MakeTable(const char* name) {
+constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = nullptr) {
   KernelTable table = {};
   table.name = name;
   table.element = DTypeOf(typename Dot::Element{});
@@ -52,6 +52,7 @@ constexpr KernelTable MakeTable(const char* name) {
   table.resize = {ResizeScratchBytes<Dot>, ResizeRun<Dot>};
   table.global_pool = {GlobalPoolScratchBytes<Dot>, GlobalPoolRun<Dot>};
   table.softmax = {SoftmaxScratchBytes<Dot>, SoftmaxRun<Dot>};
+  table.int8 = int8;
   return table;
 }
 
