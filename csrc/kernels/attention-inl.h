@@ -8,9 +8,6 @@ namespace {
 
 constexpr int kQueryVectors = 2;
 
-// Channels of the values that are weighed at once.
-constexpr int kValueRows = 3 * TileRows(2) / 2 <= Vec::kLanes ? 3 * TileRows(2) / 2 : TileRows(2);
-
 // visit(first channel, rows) for groups of nearly equal, even height (so that few tiles serve every head
 // dimension); the last may reach one row beyond the channels.
 template <class Visit>
@@ -25,22 +22,19 @@ MVF_INLINE void ForEachValueGroup(int64_t head_dim, Visit visit) {
   }
 }
 
-// Scratch memory, every part of it slots of four bytes. Vectors are stored whole, so parts end in one to
-// spare.
+// Scratch memory in slots of four bytes. Vectors are stored whole, so every part has one to spare at its end.
 template <class Dot>
 struct AttentionLayout {
-  int64_t tokens_down, tokens_across, tokens;
-  int64_t head_dim, units;  // of a key
-  int64_t key_units;        // along the keys
+  int64_t tokens, head_dim;
+  int64_t key_units;    // of one key, along the head dimension
+  int64_t token_units;  // of one channel of the values, along the tokens
   int64_t qkv_offsets, output_offsets, keys, values, queries, scores, outputs, slots;
 
   explicit AttentionLayout(const AttentionArgs& args)
-      : tokens_down(args.qkv.height / args.patch_height),
-        tokens_across(args.qkv.width / args.patch_width),
-        tokens(tokens_down * tokens_across),
+      : tokens((args.qkv.height / args.patch_height) * (args.qkv.width / args.patch_width)),
         head_dim(args.output.channels / args.heads),
-        units(Units<Dot>(head_dim)),
-        key_units(CeilDiv(tokens, Dot::kUnit)) {
+        key_units(Units<Dot>(head_dim)),
+        token_units(Units<Dot>(tokens)) {
     constexpr int64_t kWidth = kQueryVectors * Vec::kLanes;
     constexpr int64_t kOffsetSlots = sizeof(int64_t) / sizeof(float);
     int64_t end = 0;
@@ -51,11 +45,11 @@ struct AttentionLayout {
     };
     qkv_offsets = place(tokens * kOffsetSlots);
     output_offsets = place(tokens * kOffsetSlots);
-    keys = place(tokens * units);
-    values = place(key_units * RoundUp(head_dim, 2));
-    queries = place(units * kWidth);
+    keys = place(tokens * key_units);
+    values = place(token_units * RoundUp(head_dim, 2));
+    queries = place((kHeaderRows<Dot> + key_units) * kWidth);
     scores = place(tokens * kWidth);
-    outputs = place(RoundUp(head_dim, 2) * kWidth);
+    outputs = place(RoundUp(head_dim, Vec::kLanes) * kWidth);
     slots = end;
   }
 };
@@ -67,8 +61,7 @@ class AttentionHead {
   using Element = typename Dot::Element;
   using Unit = typename Dot::Unit;
 
-  AttentionHead(const AttentionLayout<Dot>& layout, float* scratch, const Element* query, const Element* key,
-                const Element* value, Element* output)
+  AttentionHead(const AttentionArgs& args, const AttentionLayout<Dot>& layout, float* scratch, int64_t unit)
       : layout_(layout),
         qkv_offsets_(reinterpret_cast<const int64_t*>(scratch + layout.qkv_offsets)),
         output_offsets_(reinterpret_cast<const int64_t*>(scratch + layout.output_offsets)),
@@ -76,18 +69,22 @@ class AttentionHead {
         values_(reinterpret_cast<Unit*>(scratch + layout.values)),
         queries_(reinterpret_cast<Unit*>(scratch + layout.queries)),
         scores_(scratch + layout.scores),
-        outputs_(scratch + layout.outputs),
-        query_(query),
-        key_(key),
-        value_(value),
-        output_(output) {}
+        outputs_(scratch + layout.outputs) {
+    const int64_t position = unit / args.heads, channel = unit % args.heads * layout.head_dim;
+    const int64_t y = position / args.patch_width, x = position % args.patch_width;
+    query_ = args.qkv.Pixel<Element>(y, x) + channel;
+    key_ = query_ + args.output.channels;
+    value_ = key_ + args.output.channels;
+    output_ = args.output.Pixel<Element>(y, x) + channel;
+  }
 
   void Run() const {
     GatherKeys();
     GatherValues();
     int64_t token = 0;
-    for (; token + Vec::kLanes < layout_.tokens; token += kQueryVectors * Vec::kLanes)
+    for (; token + Vec::kLanes < layout_.tokens; token += kQueryVectors * Vec::kLanes) {
       Block<kQueryVectors>(token);
+    }
     if (token < layout_.tokens) Block<1>(token);
   }
 
@@ -95,7 +92,7 @@ class AttentionHead {
   void GatherKeys() const {
     for (int64_t t = 0; t < layout_.tokens; ++t) {
       const Element* from = key_ + qkv_offsets_[t];
-      Element* to = reinterpret_cast<Element*>(keys_ + t * layout_.units);
+      Element* to = reinterpret_cast<Element*>(keys_ + t * layout_.key_units);
       ForEachVector(0, layout_.head_dim, [&](int64_t c, auto lanes) { lanes.Load(from + c).Store(to + c); });
     }
   }
@@ -105,12 +102,12 @@ class AttentionHead {
     Unit* to = values_;
     ForEachValueGroup(layout_.head_dim, [&](int64_t channel, int64_t rows) {
       const int count = static_cast<int>(Min(rows, layout_.head_dim - channel));
-      for (int64_t unit = 0; unit < layout_.key_units; ++unit) {
+      for (int64_t unit = 0; unit < layout_.token_units; ++unit) {
         Vec parts[Dot::kUnit];
         for (int k = 0; k < Dot::kUnit; ++k) {
           const int64_t t = unit * Dot::kUnit + k;
-          parts[k] =
-              t < layout_.tokens ? Vec::LoadPartial(value_ + qkv_offsets_[t] + channel, count) : Vec::Zero();
+          parts[k] = Vec::Zero();
+          if (t < layout_.tokens) parts[k] = Vec::LoadPartial(value_ + qkv_offsets_[t] + channel, count);
         }
         Dot::StoreUnits(parts, to);
         to += rows;
@@ -118,25 +115,31 @@ class AttentionHead {
     });
   }
 
-  // Queries [token, token + kVectors * kLanes), those beyond the last token being zeros.
+  // Queries [token, token + kVectors * kLanes) as a panel without bias; lanes beyond the last token repeat
+  // it.
   template <int kVectors>
   void GatherQueries(int64_t token) const {
     constexpr int kLanes = Vec::kLanes;
+    constexpr int64_t kHeader = kHeaderRows<Dot> * kVectors * kLanes;
+    for (int64_t i = 0; i < kHeader; ++i) queries_[i] = Unit{};
     // Scores come out as logarithms to base two.
     const Vec scale = Div(Vec::Set(kLog2E), Sqrt(Vec::Set(static_cast<float>(layout_.head_dim))));
     for (int j = 0; j < kVectors; ++j) {
-      const int64_t first = token + j * kLanes;
+      const Element* from[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        from[i] = query_ + qkv_offsets_[Min(token + j * kLanes + i, layout_.tokens - 1)];
+      }
       ForEachVector(0, layout_.head_dim, [&](int64_t c, auto lanes) {
         Vec rows[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-          rows[i] = first + i < layout_.tokens ? Mul(scale, lanes.Load(query_ + qkv_offsets_[first + i] + c))
-                                               : Vec::Zero();
-        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) rows[i] = Mul(scale, lanes.Load(from[i] + c));
         Transpose(rows);
-        const int64_t units = Min(kLanes / Dot::kUnit, layout_.units - c / Dot::kUnit);
-        Unit* to = queries_ + (c / Dot::kUnit * kVectors + j) * kLanes;
-        for (int64_t u = 0; u < units; ++u)
-          Dot::StoreUnits(rows + u * Dot::kUnit, to + u * kVectors * kLanes);
+        const int64_t units = Min(kLanes / Dot::kUnit, layout_.key_units - c / Dot::kUnit);
+        Unit* to = queries_ + kHeader + (c / Dot::kUnit * kVectors + j) * kLanes;
+#pragma GCC unroll 16
+        for (int u = 0; u < kLanes / Dot::kUnit; ++u) {
+          if (u < units) Dot::StoreUnits(rows + u * Dot::kUnit, to + u * kVectors * kLanes);
+        }
       });
     }
   }
@@ -145,16 +148,17 @@ class AttentionHead {
   void StoreOutputs(int64_t token) const {
     constexpr int kLanes = Vec::kLanes;
     for (int j = 0; j < kVectors; ++j) {
-      const int64_t first = token + j * kLanes;
-      const int64_t count = Min(kLanes, layout_.tokens - first);
+      const int64_t* offsets = output_offsets_ + token + j * kLanes;
+      const int64_t count = layout_.tokens - token - j * kLanes;
       ForEachVector(0, layout_.head_dim, [&](int64_t c, auto lanes) {
         Vec rows[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-          rows[i] = c + i < layout_.head_dim ? Vec::Load(outputs_ + ((c + i) * kVectors + j) * kLanes)
-                                             : Vec::Zero();
-        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) rows[i] = Vec::Load(outputs_ + ((c + i) * kVectors + j) * kLanes);
         Transpose(rows);
-        for (int64_t i = 0; i < count; ++i) lanes.Store(rows[i], output_ + output_offsets_[first + i] + c);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+          if (i < count) lanes.Store(rows[i], output_ + offsets[i] + c);
+        }
       });
     }
   }
@@ -163,8 +167,9 @@ class AttentionHead {
   void WeighRows(int64_t rows, const Unit* values, QueryStatistics<kVectors>& statistics,
                  float* output) const {
     if constexpr (kRows > 2) {
-      if (rows < kRows)
+      if (rows < kRows) {
         return WeighRows<kVectors, kExponentiate, kRows - 2>(rows, values, statistics, output);
+      }
     }
     WeighTile<Dot, kRows, kVectors, kExponentiate>(scores_, values, layout_.tokens, statistics, output);
   }
@@ -174,10 +179,12 @@ class AttentionHead {
     QueryStatistics<kVectors> statistics;
     for (float& largest : statistics.largest) largest = -__builtin_inff();
     GatherQueries<kVectors>(token);
-    ScoreKeys<Dot, TileRows(kVectors), kVectors>(keys_, layout_.tokens, layout_.units, queries_, scores_,
-                                                 statistics.largest);
+    const Operand<Unit> keys = {keys_, layout_.key_units, 0, 1, layout_.key_units};
+    PanelTiles<Dot, TileRows(kVectors), kVectors, false>(
+        keys, 0, layout_.tokens, queries_, ScoreEpilogue<kVectors * Vec::kLanes>{scores_, statistics.largest},
+        0, Vec::kLanes);
     ForEachValueGroup(layout_.head_dim, [&](int64_t channel, int64_t rows) {
-      const Unit* values = values_ + channel * layout_.key_units;
+      const Unit* values = values_ + channel * layout_.token_units;
       float* output = outputs_ + channel * kVectors * Vec::kLanes;
       if (channel == 0) {
         WeighRows<kVectors, true>(rows, values, statistics, output);
@@ -207,9 +214,9 @@ size_t AttentionScratchBytes(const AttentionArgs& args) {
   return AttentionLayout<Dot>(args).slots * sizeof(float);
 }
 
-// Token offsets are the same for every position and head; a division for each use would cost a tenth of the
-// time.
-inline void TokenOffsets(const Map& map, const AttentionArgs& args, int64_t* offsets) {
+// Where a position's tokens lie from its first one, the same for every position and head: a division wherever
+// a token is met would cost a tenth of the time.
+inline void FindTokens(const Map& map, const AttentionArgs& args, int64_t* offsets) {
   for (int64_t y = 0; y < map.height; y += args.patch_height) {
     for (int64_t x = 0; x < map.width; x += args.patch_width) {
       *offsets++ = y * map.row_stride + x * map.pixel_stride;
@@ -218,20 +225,13 @@ inline void TokenOffsets(const Map& map, const AttentionArgs& args, int64_t* off
 }
 
 template <class Dot>
-void AttentionRun(const AttentionArgs& args, Range range, void* scratch) {
-  using Element = typename Dot::Element;
+void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
   const AttentionLayout<Dot> layout(args);
   float* slots = static_cast<float*>(scratch);
-  TokenOffsets(args.qkv, args, reinterpret_cast<int64_t*>(slots + layout.qkv_offsets));
-  TokenOffsets(args.output, args, reinterpret_cast<int64_t*>(slots + layout.output_offsets));
-  const int64_t dim = args.output.channels;
-  for (int64_t unit = range.begin; unit < range.end; ++unit) {
-    const int64_t position = unit / args.heads, channel = unit % args.heads * layout.head_dim;
-    const int64_t y = position / args.patch_width, x = position % args.patch_width;
-    const Element* query = args.qkv.Pixel<Element>(y, x) + channel;
-    AttentionHead<Dot>(layout, slots, query, query + dim, query + 2 * dim,
-                       args.output.Pixel<Element>(y, x) + channel)
-        .Run();
+  FindTokens(args.qkv, args, reinterpret_cast<int64_t*>(slots + layout.qkv_offsets));
+  FindTokens(args.output, args, reinterpret_cast<int64_t*>(slots + layout.output_offsets));
+  for (int64_t unit = units.begin; unit < units.end; ++unit) {
+    AttentionHead<Dot>(args, layout, slots, unit).Run();
   }
 }
 

@@ -21,8 +21,7 @@ void SoftmaxRun(const SoftmaxArgs& args, Range rows, void*) {
     const Vec shift = Vec::Set(ReduceMax(largest));
     Vec sum = Vec::Zero();
     ForEachVector(0, args.columns, [&](int64_t c, auto lanes) {
-      // Limited, since an exponential of minus infinity is not every table's zero; a NaN passes through.
-      const Vec e = Exp(Max(Vec::Set(-200.0f), Sub(lanes.Load(from + c), shift)));
+      const Vec e = Exp2OfNegative(Mul(Sub(lanes.Load(from + c), shift), Vec::Set(kLog2E)));
       lanes.Store(e, to + c);
       sum = Add(sum, lanes.Fill(e, 0.0f));
     });

@@ -72,21 +72,13 @@ inline float ReduceMax(Vec a) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-// t - floor(t), and x * 2^floor(t) for x in [1, 2], which saturates to 0 and infinity.
-inline Vec Fraction(Vec t) { return {_mm256_sub_ps(t.v, _mm256_floor_ps(t.v))}; }
-inline Vec ScaleByExp2(Vec x, Vec t) {
-  const __m256 limited = _mm256_min_ps(_mm256_max_ps(t.v, _mm256_set1_ps(-127.0f)), _mm256_set1_ps(128.0f));
-  const __m256i exponent = _mm256_cvtps_epi32(_mm256_floor_ps(limited));
-  const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23);
-  return {_mm256_mul_ps(x.v, _mm256_castsi256_ps(power))};
-}
-
-// 1 + 2^t, with |t| limited to kExp2Limit.
-inline Vec OnePlusExp2(Vec t) {
-  const __m256 above = _mm256_max_ps(t.v, _mm256_set1_ps(-kExp2Limit));
-  const __m256 limited = _mm256_min_ps(above, _mm256_set1_ps(kExp2Limit));
-  const __m256 grid = _mm256_add_ps(limited, _mm256_set1_ps(kExp2Grid));
-  const __m256 f = _mm256_sub_ps(limited, _mm256_sub_ps(grid, _mm256_set1_ps(kExp2Grid + kExp2Shift)));
+// 2^t as a product, for |t| up to kExp2Limit.
+struct Exp2Factors {
+  Vec quadratic, scale;
+};
+inline Exp2Factors FactorExp2(Vec t) {
+  const __m256 grid = _mm256_add_ps(t.v, _mm256_set1_ps(kExp2Grid));
+  const __m256 f = _mm256_sub_ps(t.v, _mm256_sub_ps(grid, _mm256_set1_ps(kExp2Grid + kExp2Shift)));
   const __m256i index = _mm256_castps_si256(grid);
   const __m256i* table = reinterpret_cast<const __m256i*>(kExp2Table);
   const __m256i low = _mm256_permutevar8x32_epi32(_mm256_load_si256(table), index);
@@ -96,8 +88,20 @@ inline Vec OnePlusExp2(Vec t) {
                                         _mm256_castsi256_ps(bit3_as_sign));
   const __m256i scale =
       _mm256_add_epi32(_mm256_castps_si256(power), _mm256_slli_epi32(index, kExp2ExponentShift));
-  const __m256 quadratic = _mm256_fmadd_ps(f, f, _mm256_set1_ps(kExp2Square));
-  return {_mm256_fmadd_ps(quadratic, _mm256_castsi256_ps(scale), _mm256_set1_ps(1.0f))};
+  return {{_mm256_fmadd_ps(f, f, _mm256_set1_ps(kExp2Square))}, {_mm256_castsi256_ps(scale)}};
+}
+
+// 1 + 2^t, with |t| limited to kExp2Limit.
+inline Vec OnePlusExp2(Vec t) {
+  const __m256 above = _mm256_max_ps(t.v, _mm256_set1_ps(-kExp2Limit));
+  const Exp2Factors factors = FactorExp2({_mm256_min_ps(above, _mm256_set1_ps(kExp2Limit))});
+  return MulAdd(factors.quadratic, factors.scale, Vec::Set(1.0f));
+}
+
+// 2^t for t <= 0, which is limited to -kExp2Limit; a NaN stays one.
+inline Vec Exp2OfNegative(Vec t) {
+  const Exp2Factors factors = FactorExp2(Max(Vec::Set(-kExp2Limit), t));
+  return Mul(factors.quadratic, factors.scale);
 }
 
 // rows[i] lane j <-> rows[j] lane i.
@@ -125,6 +129,9 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
 // Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one
 // row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
+
+// Channels of the values that attention weighs at once for two vectors of queries: even, and at most kLanes.
+constexpr int kValueRows = 6;
 
 // Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows: their sums stay in
 // registers, as many waiting for their activation and the nine weights do so only in part.

@@ -74,21 +74,31 @@ inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {_mm512_fnmadd_ps(a.v, b.v, c
 inline float ReduceAdd(Vec a) { return _mm512_reduce_add_ps(a.v); }
 inline float ReduceMax(Vec a) { return _mm512_reduce_max_ps(a.v); }
 
-// t - floor(t), and x * 2^floor(t), which saturates to 0 and infinity.
-inline Vec Fraction(Vec t) { return {_mm512_reduce_ps(t.v, 0x01)}; }
-inline Vec ScaleByExp2(Vec x, Vec t) { return {_mm512_scalef_ps(x.v, t.v)}; }
+// 2^t as a product, for |t| up to kExp2Limit.
+struct Exp2Factors {
+  Vec quadratic, scale;
+};
+inline Exp2Factors FactorExp2(Vec t) {
+  const __m512 grid = _mm512_add_ps(t.v, _mm512_set1_ps(kExp2Grid));
+  const __m512 f = _mm512_sub_ps(t.v, _mm512_sub_ps(grid, _mm512_set1_ps(kExp2Grid + kExp2Shift)));
+  const __m512i index = _mm512_castps_si512(grid);
+  const __m512i power = _mm512_permutexvar_epi32(index, _mm512_load_si512(kExp2Table));
+  const __m512i scale = _mm512_add_epi32(power, _mm512_slli_epi32(index, kExp2ExponentShift));
+  return {{_mm512_fmadd_ps(f, f, _mm512_set1_ps(kExp2Square))}, {_mm512_castsi512_ps(scale)}};
+}
 
 // 1 + 2^t, with |t| limited to kExp2Limit.
 inline Vec OnePlusExp2(Vec t) {
   constexpr int kSmallerMagnitudeWithFirstSign = 2;
-  const __m512 limited = _mm512_range_ps(t.v, _mm512_set1_ps(kExp2Limit), kSmallerMagnitudeWithFirstSign);
-  const __m512 grid = _mm512_add_ps(limited, _mm512_set1_ps(kExp2Grid));
-  const __m512 f = _mm512_sub_ps(limited, _mm512_sub_ps(grid, _mm512_set1_ps(kExp2Grid + kExp2Shift)));
-  const __m512i index = _mm512_castps_si512(grid);
-  const __m512i power = _mm512_permutexvar_epi32(index, _mm512_load_si512(kExp2Table));
-  const __m512i scale = _mm512_add_epi32(power, _mm512_slli_epi32(index, kExp2ExponentShift));
-  const __m512 quadratic = _mm512_fmadd_ps(f, f, _mm512_set1_ps(kExp2Square));
-  return {_mm512_fmadd_ps(quadratic, _mm512_castsi512_ps(scale), _mm512_set1_ps(1.0f))};
+  const Exp2Factors factors =
+      FactorExp2({_mm512_range_ps(t.v, _mm512_set1_ps(kExp2Limit), kSmallerMagnitudeWithFirstSign)});
+  return MulAdd(factors.quadratic, factors.scale, Vec::Set(1.0f));
+}
+
+// 2^t for t <= 0, which is limited to -kExp2Limit; a NaN stays one.
+inline Vec Exp2OfNegative(Vec t) {
+  const Exp2Factors factors = FactorExp2(Max(Vec::Set(-kExp2Limit), t));
+  return Mul(factors.quadratic, factors.scale);
 }
 
 // rows[i] lane j <-> rows[j] lane i.
@@ -129,6 +139,9 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
 // Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one
 // row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 16 : 8; }
+
+// Channels of the values that attention weighs at once for two vectors of queries: even, and at most kLanes.
+constexpr int kValueRows = 12;
 
 // Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows: their sums, as many
 // waiting for their activation, and the nine weights.

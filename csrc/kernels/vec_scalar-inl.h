@@ -70,19 +70,11 @@ inline float ReduceMax(Vec a) {
   return x > y ? x : y;
 }
 
-// t - floor(t), and x * 2^floor(t), which saturates to 0 and infinity.
-inline Vec Fraction(Vec t) {
-  return ForEachLane([&](int i) { return t.v[i] - floorf(t.v[i]); });
-}
-inline Vec ScaleByExp2(Vec x, Vec t) {
-  return ForEachLane([&](int i) {
-    const float limited = t.v[i] < -200.0f ? -200.0f : t.v[i] > 200.0f ? 200.0f : t.v[i];
-    return ldexpf(x.v[i], static_cast<int>(floorf(limited)));
-  });
-}
-
 inline Vec OnePlusExp2(Vec t) {
   return ForEachLane([&](int i) { return 1.0f + exp2f(t.v[i]); });
+}
+inline Vec Exp2OfNegative(Vec t) {
+  return ForEachLane([&](int i) { return exp2f(t.v[i]); });
 }
 
 // rows[i] lane j <-> rows[j] lane i.
@@ -98,6 +90,9 @@ inline void Transpose(Vec rows[4]) {
 
 // Micro-kernel height for a panel of `vectors` vectors.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : 4; }
+
+// Channels of the values that attention weighs at once for two vectors of queries: even, and at most kLanes.
+constexpr int kValueRows = 4;
 
 // Pixels of a row that a depthwise convolution sums at once when it works on `rows` rows.
 constexpr int DepthwisePixels(int /*rows*/) { return 2; }
