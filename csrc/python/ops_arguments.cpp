@@ -19,12 +19,7 @@ void RequireNotEmpty(const FloatView& view, const char* name, size_t first_axis,
 }  // namespace
 
 OpSettings ReadSettings(const Object& isa, const Object& threads) {
-  const KernelTable& table = ReadIsa(isa);
-  if (table.element != DType::kF32) {
-    throw std::invalid_argument(std::string("ops take float32 arrays; the table '") + table.name +
-                                "' computes in another type");
-  }
-  return {table, ReadThreads(threads)};
+  return {ReadIsa(isa), ReadThreads(threads)};
 }
 
 Activation ReadSilu(const Object& silu) {

@@ -364,6 +364,7 @@ const KernelTable& PlainTable() {
                                     {NoScratch<FfnArgs>, FfnRun},
                                     {ConvBytes, ConvPack},
                                     {NoScratch<Conv3x3Args>, ConvRun},
+                                    {ConvBytes, ConvPack},
                                     {NoScratch<StemArgs>, StemRun},
                                     {DepthwiseBytes, DepthwisePack},
                                     {NoScratch<DwConv3x3Args>, DepthwiseRun},
