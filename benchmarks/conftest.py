@@ -3,7 +3,7 @@
     pytest benchmarks --benchmark-json=results.json
 
 The peers that are installed run beside this project; MOBILEVIT_FAST_BENCH_PEERS="onnxruntime openvino" picks
-some of them.
+some of them, MOBILEVIT_FAST_BENCH_PRECISION=bf16 another precision.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mobilevit_fast.cli.bench import choose_peers, describe
 from mobilevit_fast.config import list_models
 
 ISA_TABLES = _C.isa_tables()
+PRECISION = os.environ.get("MOBILEVIT_FAST_BENCH_PRECISION", "fp32")
 RESULTS = pytest.StashKey[list[Result]]()
 
 
@@ -37,13 +38,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     results = config.stash[RESULTS]
     if results:
         terminalreporter.section("milliseconds an image (times ours)")
-        terminalreporter.write_line(describe(results, "fp32"))
+        terminalreporter.write_line(describe(results, PRECISION))
 
 
 @pytest.fixture(scope="session")
-def peers() -> list[Peer]:
+def precision() -> str:
+    return PRECISION
+
+
+@pytest.fixture(scope="session")
+def peers(precision: str) -> list[Peer]:
     names = os.environ.get("MOBILEVIT_FAST_BENCH_PEERS")
-    return choose_peers(names.split() if names else None)
+    return choose_peers(names.split() if names else None, precision)
 
 
 @pytest.fixture(scope="module", params=list_models())

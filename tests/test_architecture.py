@@ -25,8 +25,9 @@ PYTHON_MAY_USE = {
     "benchmark": RUNTIME | {"session"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"ops"},
-    "train": RUNTIME | {"ops", "model"},
-    "cli": RUNTIME | {"session", "benchmark", "ops", "model", "train"},
+    "quantization": RUNTIME | {"ops", "model"},
+    "train": RUNTIME | {"ops", "model", "quantization"},
+    "cli": RUNTIME | {"session", "benchmark", "ops", "model", "quantization", "train"},
     "__init__": set(),
     "__main__": {"cli"},
 }

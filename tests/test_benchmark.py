@@ -38,7 +38,7 @@ def test_a_peer_answers_as_the_engine_does(peer, tmp_path):
         pytest.skip(f"{peer.name} is not installed or not run by default")
     checkpoint = random_checkpoint("mobilevit_xxs")
     images = random_images(2, 64, 96)
-    logits = peer.build(Assets(checkpoint, tmp_path), images.shape, 1)(images)
+    logits = peer.build(Assets(checkpoint, tmp_path), images.shape, 1, "fp32")(images)
     expected = Session(checkpoint).run(images)
     assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 

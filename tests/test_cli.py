@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import tomllib
 from PIL import Image
 
 from checkpoints import LABELS, random_checkpoint
@@ -142,6 +141,7 @@ def test_classify_takes_the_engine_options(capsys, model, folder, isa):
         (["info", "mobilevit"], "mobilevit"),
         (["bench", "resnet50"], "resnet50"),
         (["bench", "--peers", "caffe"], "caffe"),
+        (["bench", "--peers", "timm", "--precision", "bf16"], "'timm' runs fp32 here, not bf16"),
         (["bench", "--pin"], "--pin needs --threads"),
     ],
 )
@@ -205,6 +205,7 @@ def test_doctor_says_how_to_add_what_is_missing(monkeypatch):
 
 
 def test_doctor_knows_the_extras_of_the_package():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
     project = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())[
         "project"
     ]

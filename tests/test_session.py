@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from checkpoints import LABELS, random_checkpoint
-from mobilevit_fast import Prediction, Session
+from mobilevit_fast import _C, Prediction, Session
 from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.image import preprocess
 from mobilevit_fast.lower import lower
@@ -18,6 +18,7 @@ from mobilevit_fast.session import softmax
 from mobilevit_fast.weights import save_checkpoint
 from plan_interpreter import interpret
 
+BF16_TOLERANCE = 2e-2
 TOLERANCE = 1e-4  # relative to the largest logit; the plan in float64 is the oracle
 
 
@@ -57,6 +58,27 @@ def test_run_equals_the_plan_in_float64(name, size, isa):
     assert logits.dtype == np.float32
     assert logits.shape == (3, len(LABELS))
     assert relative_error(logits, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "mobilevit_xs", "mobilevit_s"])
+@pytest.mark.parametrize("size", [(128, 128), (224, 160)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_bf16_stays_near_float(name, size):
+    if not _C.isa_tables("bf16"):
+        pytest.skip("this CPU does not multiply bfloat16")
+    checkpoint = random_checkpoint(name)
+    images = random_images(3, *size)
+    expected = interpret(lower(checkpoint.config, checkpoint.tensors), images)[0]
+    session = Session(checkpoint, precision="bf16")
+    logits = session.run(images)
+    assert session.precision == "bf16"
+    assert logits.dtype == np.float32
+    assert 1e-5 < relative_error(logits, expected) < BF16_TOLERANCE
+
+
+def test_bf16_is_refused_where_the_cpu_lacks_it(monkeypatch, checkpoint):
+    monkeypatch.setenv("MOBILEVIT_FAST_ISA", "avx2")
+    with pytest.raises(ValueError, match=r"bf16|bfloat16"):
+        Session(checkpoint, precision="bf16")
 
 
 def test_every_thread_count_gives_the_same_numbers(checkpoint, isa):

@@ -59,7 +59,7 @@ def compare(
 
     Raises:
         ImportError: a peer's modules are not installed.
-        ValueError: an unknown model, precision or ISA.
+        ValueError: an unknown model or ISA, a precision that is unknown or that this CPU lacks.
     """
     with tempfile.TemporaryDirectory(prefix="mobilevit_fast-bench-") as folder:
         for model, group in itertools.groupby(workloads, key=lambda workload: workload.model):
@@ -82,7 +82,7 @@ def compare_one(
     session = Session(assets.checkpoint, precision=precision, threads=workload.threads, isa=isa)
     runs = {OURS: session.run}
     for peer in peers:
-        runs[peer.name] = peer.build(assets, images.shape, workload.threads)
+        runs[peer.name] = peer.build(assets, images.shape, workload.threads, precision)
     expected = session.run(images)
     differences = {
         name: float(np.abs(run(images) - expected).max() / np.abs(expected).max())

@@ -63,12 +63,13 @@ class Assets:
 
 @dataclass(frozen=True)
 class Peer:
-    """`build(assets, shape, threads)` gives the call to time."""
+    """`build(assets, shape, threads, precision)` gives the call to time, for one of `precisions`."""
 
     name: str
     modules: tuple[str, ...]
-    build: Callable[[Assets, tuple[int, ...], int], Run]
+    build: Callable[[Assets, tuple[int, ...], int, str], Run]
     by_default: bool = True
+    precisions: tuple[str, ...] = ("fp32",)
 
     @property
     def missing(self) -> list[str]:
@@ -76,19 +77,19 @@ class Peer:
         return [module for module in self.modules if importlib.util.find_spec(module) is None]
 
 
-def _transformers(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+def _transformers(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     model = assets.transformers_model
     return _torch_run(lambda pixels: model(pixel_values=pixels).logits, threads)
 
 
-def _compiled(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+def _compiled(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     import torch
 
     model = torch.compile(assets.transformers_model, dynamic=False)
     return _torch_run(lambda pixels: model(pixel_values=pixels).logits, threads)
 
 
-def _timm(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+def _timm(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     import timm
     import torch
 
@@ -111,7 +112,7 @@ def _torch_run(model: Callable, threads: int) -> Run:
     return run
 
 
-def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -122,11 +123,11 @@ def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
     return lambda pixels: session.run(None, {"pixel_values": pixels})[0]
 
 
-def _openvino(assets: Assets, shape: tuple[int, ...], threads: int) -> Run:
+def _openvino(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     import openvino
 
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
@@ -141,7 +142,7 @@ PEERS = (
     Peer("timm", ("torch", "timm"), _timm),
     Peer("torch.compile", ("torch", "transformers"), _compiled, by_default=False),
     Peer("onnxruntime", ("torch", "transformers", "onnx", "onnxruntime"), _onnxruntime),
-    Peer("openvino", ("torch", "transformers", "openvino"), _openvino),
+    Peer("openvino", ("torch", "transformers", "openvino"), _openvino, precisions=("fp32", "bf16")),
 )
 """`torch.compile` takes a minute for each shape, so it is left out unless asked for."""
 

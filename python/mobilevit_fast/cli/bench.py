@@ -69,24 +69,28 @@ def run(arguments: argparse.Namespace) -> int:
     return _profile(models, arguments) if arguments.profile else _compare(models, arguments)
 
 
-def choose_peers(names: list[str] | None) -> list[Peer]:
-    """The peers called so, or the installed ones that run by default.
+def choose_peers(names: list[str] | None, precision: str = "fp32") -> list[Peer]:
+    """The peers called so, or the installed ones that run by default, at that precision.
 
-    Raises ValueError for a name that is unknown or whose modules are not installed.
+    Raises ValueError for a name that is unknown, lacks that precision or whose modules are not installed.
     """
     if names is None:
-        return [peer for peer in PEERS if peer.by_default and not peer.missing]
+        return [
+            peer for peer in PEERS if peer.by_default and not peer.missing and precision in peer.precisions
+        ]
     known = {peer.name: peer for peer in PEERS}
     for name in names:
         if name not in known:
             raise ValueError(f"unknown peer {name!r}; choose among {', '.join(known)}")
+        if precision not in known[name].precisions:
+            raise ValueError(f"peer {name!r} runs {', '.join(known[name].precisions)} here, not {precision}")
         if known[name].missing:
             raise ValueError(f"peer {name!r} needs {', '.join(known[name].missing)}, not installed here")
     return [known[name] for name in names]
 
 
 def _compare(models: list[str], arguments: argparse.Namespace) -> int:
-    peers = choose_peers(arguments.peers)
+    peers = choose_peers(arguments.peers, arguments.precision)
     workloads = [
         Workload(model, batch, threads, arguments.size or SIZE)
         for model, threads, batch in itertools.product(models, _threads(arguments), arguments.batch)

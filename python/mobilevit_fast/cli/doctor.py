@@ -52,7 +52,7 @@ def gather() -> dict[str, Any]:
         "isa_tables": _C.isa_tables(),
         "isa": _C.best_isa(),
         "isa_cap": os.environ.get("MOBILEVIT_FAST_ISA"),
-        "precisions": list(PRECISIONS),
+        "precisions": [precision for precision in PRECISIONS if _C.isa_tables(precision)],
         "threads": _C.default_threads(),
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)),

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 done, 2 bad usage or input, 3 a verification failed, 130 interrupted.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser(argv).parse_args(argv)
     try:
+        arguments = _parser(argv).parse_args(argv)
         code = arguments.run(arguments)
         sys.stdout.flush()
         return code
