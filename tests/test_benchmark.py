@@ -11,9 +11,9 @@ import pytest
 from mobilevit_fast import _C, Session
 from mobilevit_fast.benchmark.comparison import OURS, Workload, compare, pin
 from mobilevit_fast.benchmark.interleave import Pace, interleave
-from mobilevit_fast.benchmark.peak import measure_peak
 from mobilevit_fast.benchmark.peers import PEERS, Assets
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
+from mobilevit_fast.benchmark.roofline import draw_roofline, measure_bandwidth
 
 QUICK = Pace(rounds=1, seconds=0, least_calls=1, pause=0)
 
@@ -63,7 +63,7 @@ def test_a_ratio_is_the_peers_time_over_ours():
 
 
 def test_every_table_has_a_peak(isa):
-    assert measure_peak(isa) > 1e8
+    assert _C.measure_peak(isa) > 1e8
 
 
 def test_pinning_keeps_to_the_first_cores():
@@ -76,3 +76,18 @@ def test_pinning_keeps_to_the_first_cores():
             pin(2)
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_roofline_is_drawn_once(tmp_path):
+    pytest.importorskip("matplotlib")
+    steps = Session(random_checkpoint("mobilevit_xxs"), threads=1).profile(repeats=1, size=(64, 64))
+    path = tmp_path / "steps.svg"
+    draw_roofline(steps, 1e11, measure_bandwidth(), "a title", path)
+    assert "a title" in path.read_text(encoding="utf-8")
+    with pytest.raises(FileExistsError, match="exists"):
+        draw_roofline(steps, 1e11, 1e10, "a title", path)
+
+
+def test_roofline_refuses_other_pictures(tmp_path):
+    with pytest.raises(ValueError, match=r"\.png or \.svg"):
+        draw_roofline([], 1e11, 1e10, "", tmp_path / "steps.bmp")

@@ -4,6 +4,7 @@
 
 #include "base/cpu_count.h"
 #include "base/isa.h"
+#include "engine/peak.h"
 #include "kernels/dispatch.h"
 #include "python/bindings.h"
 #include "python/dict_reader.h"
@@ -55,6 +56,16 @@ PYBIND11_MODULE(_C, module) {
       "Whether the CPU and its operating system offer each feature that a kernel table may need.");
   module.def("default_threads", &DefaultThreads,
              "Cores that this process may use, by its affinity mask and its control group's quota.");
+  module.def(
+      "measure_peak",
+      [](const py::object& isa, const py::object& precision) {
+        const KernelTable& table = ReadIsa(isa, ReadPrecision(precision));
+        constexpr double kSeconds = 0.5;
+        py::gil_scoped_release unlocked;
+        return MeasurePeak(table, kSeconds);
+      },
+      py::arg("isa") = py::none(), py::arg("precision") = "fp32",
+      "Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.");
   BindEngine(module);
 
   py::module_ ops = module.def_submodule("ops", "Single operations on float32 NumPy arrays.");

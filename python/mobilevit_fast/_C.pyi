@@ -28,6 +28,12 @@ def cpu_features() -> dict[str, bool]:
 def default_threads() -> int:
     """Cores in this process's affinity mask, at most its control group's CPU quota, at least 1."""
 
+def measure_peak(isa: str | None = None, precision: str = "fp32") -> float:
+    """Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.
+
+    Takes half a second. Raises ValueError as `Engine` does.
+    """
+
 class StepProfile(TypedDict):
     """`ms` is a median; `macs` counts the operation as defined; `bytes` is weights, inputs and outputs."""
 

@@ -6,14 +6,15 @@ import argparse
 import itertools
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from mobilevit_fast import _C
 from mobilevit_fast.benchmark.comparison import OURS, Result, Workload, compare, pin
 from mobilevit_fast.benchmark.interleave import Pace
-from mobilevit_fast.benchmark.peak import measure_peak
 from mobilevit_fast.benchmark.peers import PEERS, Peer
 from mobilevit_fast.benchmark.random_weights import random_checkpoint
+from mobilevit_fast.benchmark.roofline import draw_roofline, measure_bandwidth
 from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, positive
 from mobilevit_fast.cli.progress import show_progress
@@ -23,7 +24,7 @@ from mobilevit_fast.session import Session, StepProfile
 
 EPILOG = """examples:
   mobilevit-fast bench mobilevit_s --batch 1 8 --threads 1 2
-  mobilevit-fast bench mobilevit_s --profile --threads 1
+  mobilevit-fast bench mobilevit_s --profile --threads 1 --roofline steps.svg
 
 Times are medians, in milliseconds an image; in brackets, how many times ours. Weights are random and the same
 for all; contenders take turns in one process, with as many threads each.
@@ -52,6 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--pin", action="store_true", help="keep the process on as many cores as it has threads"
     )
     parser.add_argument("--profile", action="store_true", help="time each step of ours instead, on one image")
+    parser.add_argument(
+        "--roofline",
+        type=Path,
+        metavar="FILE",
+        help="with --profile of one model: draw the steps under the machine's limits (.png or .svg)",
+    )
     add_size(parser)
     add_json(parser)
     add_engine(parser, several_threads=True)
@@ -62,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     for model in models:
         if model not in MODELS:
             raise ValueError(f"unknown model {model!r}; choose among {', '.join(MODELS)}")
+    if arguments.roofline and not arguments.profile:
+        raise ValueError("--roofline draws a profile; add --profile")
     if arguments.pin:
         if arguments.threads is None:
             raise ValueError("--pin needs --threads")
@@ -126,17 +135,24 @@ def describe(results: list[Result], precision: str) -> str:
 
 
 def _profile(models: list[str], arguments: argparse.Namespace) -> int:
+    threads_given = _threads(arguments)
+    if arguments.roofline and len(models) * len(threads_given) > 1:
+        raise ValueError("--roofline draws one model with one --threads; name one of each")
     reports = []
-    for model, threads in itertools.product(models, _threads(arguments)):
+    for model, threads in itertools.product(models, threads_given):
         session = Session(
             random_checkpoint(model), precision=arguments.precision, threads=threads, isa=arguments.isa
         )
         steps = session.profile(size=arguments.size or SIZE)
-        reports.append((session, steps, measure_peak(session.isa) * threads))
+        reports.append((session, steps, _C.measure_peak(session.isa, session.precision) * threads))
     if arguments.json:
         print(json.dumps([_profile_data(*report) for report in reports], indent=2))
     else:
         print("\n\n".join(describe_profile(*report) for report in reports))
+    if arguments.roofline:
+        session, steps, peak = reports[0]
+        title = f"{session.config.name}, {session.isa}, threads: {session.threads}"
+        draw_roofline(steps, peak, measure_bandwidth() * session.threads, title, arguments.roofline)
     return OK
 
 

@@ -25,7 +25,7 @@ EXTRAS = {
     "torch": ("torch",),
     "transformers": ("torch", "transformers"),
     "train": ("torch", "transformers", "accelerate", "pyarrow"),
-    "bench": ("torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
+    "bench": ("matplotlib", "torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
 }
 """Optional extras of the package -> the modules that each brings."""
 
