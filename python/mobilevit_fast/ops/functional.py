@@ -1,0 +1,131 @@
+"""The operations as Python functions: `torch.ops.mobilevit_fast.*` with defaults, docstrings and autocast.
+
+Under torch.autocast every tensor is cast to autocast's dtype first, as torch does for convolutions and
+linears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mobilevit_fast.ops import library
+
+_ops = getattr(torch.ops, library.NAMESPACE)
+
+
+def dwconv3x3(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, silu: bool = False
+) -> Tensor:
+    """Depthwise 3x3 convolution with padding 1, then SiLU where asked for.
+
+    Args:
+        input: [N, C, H, W], best in channels_last memory.
+        weight: [C, 1, 3, 3].
+        bias: [C] or None.
+        stride: 1 or 2.
+
+    Returns:
+        [N, C, ceil(H / stride), ceil(W / stride)] in channels_last memory.
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit, or another stride.
+    """
+    input, weight, bias = _cast(input, weight, bias)
+    return _ops.dwconv3x3(input, weight, bias, stride, silu)
+
+
+def conv3x3(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, silu: bool = False
+) -> Tensor:
+    """Dense 3x3 convolution with padding 1, then SiLU where asked for; like `dwconv3x3`, weight [K, C, 3,
+    3].
+    """
+    input, weight, bias = _cast(input, weight, bias)
+    return _ops.conv3x3(input, weight, bias, stride, silu)
+
+
+def inverted_residual(
+    input: Tensor,
+    expand: tuple[Tensor, Tensor],
+    depthwise: tuple[Tensor, Tensor],
+    project: tuple[Tensor, Tensor],
+    *,
+    stride: int = 1,
+    residual: bool = False,
+) -> Tensor:
+    """1x1 expansion and SiLU, depthwise 3x3 and SiLU, 1x1 projection, plus the input where `residual`.
+
+    Args:
+        input: [N, C, H, W], best in channels_last memory.
+        expand: weight [E, C, 1, 1] and bias [E], BatchNorm folded in.
+        depthwise: weight [E, 1, 3, 3] and bias [E].
+        project: weight [K, E, 1, 1] and bias [K].
+        stride: 1 or 2.
+        residual: needs stride 1 and K = C.
+
+    Returns:
+        [N, K, ceil(H / stride), ceil(W / stride)] in channels_last memory.
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit, another stride, a residual that cannot be.
+    """
+    tensors = _cast(input, *expand, *depthwise, *project)
+    return _ops.inverted_residual(*tensors, stride, residual)
+
+
+def linear(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    residual: Tensor | None = None,
+    silu: bool = False,
+) -> Tensor:
+    """input @ weight.T + bias, then SiLU where asked for, then plus `residual`.
+
+    Args:
+        input: [..., K].
+        weight: [M, K].
+        bias: [M] or None.
+        residual: [..., M] or None.
+
+    Returns:
+        [..., M], dense.
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit.
+    """
+    return _ops.linear(*_cast(input, weight, bias, residual), silu)
+
+
+def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) -> Tensor:
+    """Multi-head self-attention among the pixels of equal position in their patch.
+
+    Args:
+        qkv: map [N, H, W, 3 * dim]: queries of all heads, then keys, then values.
+        heads: divides dim.
+        patch_size: height and width, which divide H and W.
+
+    Returns:
+        [N, H, W, dim], dense.
+
+    Raises:
+        TypeError: qkv is not floating point.
+        ValueError: a shape that heads or patch do not divide.
+    """
+    (qkv,) = _cast(qkv)
+    return _ops.attention(qkv, heads, *patch_size)
+
+
+def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]

@@ -1,0 +1,139 @@
+"""Gradients of the operations.
+
+Every pair saves the operation's inputs only: what the forward pass had in between (pre-activations, the
+expanded map, attention's scores) is computed again. Only gradients that somebody asked for are computed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mobilevit_fast.ops.reference import merge_heads, split_heads
+
+_aten = torch.ops.aten
+
+
+def _needed(ctx: Any, count: int) -> tuple[bool, ...]:
+    """Which of the first `count` arguments need a gradient; the dispatcher leaves out trailing defaults."""
+    return (*ctx.needs_input_grad, *[False] * count)[:count]
+
+
+def save_convolution(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    input, weight, bias, ctx.stride, ctx.silu = inputs
+    ctx.save_for_backward(input, weight, bias)
+
+
+def conv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
+    return _convolution_block_backward(ctx, grad, groups=1)
+
+
+def dwconv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
+    return _convolution_block_backward(ctx, grad, groups=ctx.saved_tensors[1].shape[0])
+
+
+def _convolution_block_backward(ctx: Any, grad: Tensor, groups: int) -> tuple:
+    input, weight, bias = ctx.saved_tensors
+    if ctx.silu:
+        before = functional.conv2d(input, weight, bias, ctx.stride, padding=1, groups=groups)
+        grad = _aten.silu_backward(grad, before)
+    needed = _needed(ctx, 3)
+    return *_convolution_backward(grad, input, weight, ctx.stride, groups, needed), None, None
+
+
+def save_inverted_residual(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.stride, ctx.residual = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def inverted_residual_backward(ctx: Any, grad: Tensor) -> tuple:
+    input, expand, expand_bias, depthwise, depthwise_bias, project, _ = ctx.saved_tensors
+    needs = _needed(ctx, 7)
+    hidden = expand.shape[0]
+
+    before_expanded = functional.conv2d(input, expand, expand_bias)
+    expanded = functional.silu(before_expanded)
+    before_filtered = functional.conv2d(
+        expanded, depthwise, depthwise_bias, ctx.stride, padding=1, groups=hidden
+    )
+    filtered = functional.silu(before_filtered)
+
+    expand_grads: tuple = (None, None, None)
+    depthwise_grads: tuple = (None, None, None)
+    project_grads = _convolution_backward(grad, filtered, project, 1, 1, (any(needs[:5]), *needs[5:]))
+    if any(needs[:5]):
+        inner = _aten.silu_backward(project_grads[0], before_filtered)
+        wanted = (any(needs[:3]), *needs[3:5])
+        depthwise_grads = _convolution_backward(inner, expanded, depthwise, ctx.stride, hidden, wanted)
+    if any(needs[:3]):
+        inner = _aten.silu_backward(depthwise_grads[0], before_expanded)
+        expand_grads = _convolution_backward(inner, input, expand, 1, 1, needs[:3])
+    grad_input = expand_grads[0]
+    if ctx.residual and grad_input is not None:
+        grad_input = grad_input + grad
+    return (grad_input, *expand_grads[1:], *depthwise_grads[1:], *project_grads[1:], None, None)
+
+
+def _convolution_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    stride: int,
+    groups: int,
+    needed: tuple[bool, ...],
+) -> tuple[Tensor | None, ...]:
+    """Gradients of input, weight and bias of a "same" convolution, each where `needed` says so."""
+    if not any(needed):
+        return None, None, None
+    padding = weight.shape[-1] // 2
+    return _aten.convolution_backward(
+        *(grad, input, weight, [weight.shape[0]]),
+        *([stride, stride], [padding, padding], [1, 1], False, [0, 0], groups),
+        list(needed),
+    )
+
+
+def save_linear(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    input, weight, bias, _, ctx.silu = inputs
+    ctx.save_for_backward(input, weight, bias)
+
+
+def linear_backward(ctx: Any, grad: Tensor) -> tuple:
+    input, weight, bias = ctx.saved_tensors
+    needs_input, needs_weight, needs_bias, needs_residual = _needed(ctx, 4)
+    grad_residual = grad if needs_residual else None
+    if ctx.silu:
+        grad = _aten.silu_backward(grad, functional.linear(input, weight, bias))
+    rows = grad.reshape(-1, grad.shape[-1])
+    return (
+        grad @ weight if needs_input else None,
+        rows.T @ input.reshape(-1, input.shape[-1]) if needs_weight else None,
+        rows.sum(0) if needs_bias else None,
+        grad_residual,
+        None,
+    )
+
+
+def save_attention(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    qkv, ctx.heads, ctx.patch_height, ctx.patch_width = inputs
+    ctx.save_for_backward(qkv)
+
+
+def attention_backward(ctx: Any, grad: Tensor) -> tuple:
+    (qkv,) = ctx.saved_tensors
+    patch = ctx.patch_height, ctx.patch_width
+    query, key, value = split_heads(qkv, 3, ctx.heads, *patch)
+    (grad_mixed,) = split_heads(grad, 1, ctx.heads, *patch)
+    scale = 1 / math.sqrt(query.shape[-1])
+
+    weights = ((query * scale) @ key.transpose(-1, -2)).softmax(-1)
+    grad_weights = grad_mixed @ value.transpose(-1, -2)
+    grad_scores = _aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype) * scale
+    grads = torch.stack(
+        (grad_scores @ key, grad_scores.transpose(-1, -2) @ query, weights.transpose(-1, -2) @ grad_mixed)
+    )
+    return merge_heads(grads, qkv.shape[1:3], *patch), None, None, None

@@ -1,0 +1,97 @@
+"""The operations on `_C`: float32 CPU tensors in and out, without copies where strides allow.
+
+The arguments are those of the schemas in `library`, already checked, and then the output to fill: a map in
+channels_last memory or dense rows. Kernels use as many threads as torch does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilevit_fast import _C
+
+
+def dwconv3x3(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, output: Tensor
+) -> None:
+    taps = _array(weight[:, 0].permute(1, 2, 0))
+    _C.ops.dwconv3x3(
+        _map(input), taps, _array(bias), stride, silu, out=_map(output), threads=intra_op_threads()
+    )
+
+
+def conv3x3(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, output: Tensor
+) -> None:
+    taps = _array(weight.permute(0, 2, 3, 1))
+    _C.ops.conv3x3(
+        _map(input), taps, _array(bias), stride, silu, out=_map(output), threads=intra_op_threads()
+    )
+
+
+def inverted_residual(
+    input: Tensor,
+    expand_weight: Tensor,
+    expand_bias: Tensor,
+    depthwise_weight: Tensor,
+    depthwise_bias: Tensor,
+    project_weight: Tensor,
+    project_bias: Tensor,
+    stride: int,
+    residual: bool,
+    output: Tensor,
+) -> None:
+    _C.ops.inverted_residual(
+        _map(input),
+        *(_array(expand_weight[:, :, 0, 0]), _array(expand_bias)),
+        *(_array(depthwise_weight[:, 0].permute(1, 2, 0)), _array(depthwise_bias)),
+        *(_array(project_weight[:, :, 0, 0]), _array(project_bias)),
+        stride,
+        residual,
+        out=_map(output),
+        threads=intra_op_threads(),
+    )
+
+
+def linear(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    silu: bool,
+    output: Tensor,
+) -> None:
+    _C.ops.linear(
+        *(_rows(input), _array(weight), _array(bias), None if residual is None else _rows(residual)),
+        silu,
+        out=_rows(output),
+        threads=intra_op_threads(),
+    )
+
+
+def attention(qkv: Tensor, heads: int, patch_height: int, patch_width: int, output: Tensor) -> None:
+    patch = (patch_height, patch_width)
+    _C.ops.attention(_rows(qkv), heads, patch, out=_rows(output), threads=intra_op_threads())
+
+
+def intra_op_threads() -> int:
+    """torch's intra-op thread count, as far as the kernels' thread pool goes."""
+    return min(torch.get_num_threads(), _C.max_threads)
+
+
+def _map(tensor: Tensor) -> np.ndarray:
+    """[N, C, H, W] as an array [N, H, W, C] whose channels are neighbours in memory."""
+    return _rows(tensor.permute(0, 2, 3, 1))
+
+
+def _rows(tensor: Tensor) -> np.ndarray:
+    """[..., C] as an array whose channels are neighbours in memory."""
+    if tensor.stride(-1) != 1:
+        tensor = tensor.contiguous()
+    return _array(tensor)
+
+
+def _array(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.detach().numpy()

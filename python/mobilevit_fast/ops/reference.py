@@ -1,0 +1,77 @@
+"""The operations in torch's own operators: the formulas that the schemas promise.
+
+They compute what no kernel covers (other dtypes than float32, other devices than the CPU) and what gradients
+recompute. Maps are [N, C, H, W] in channels_last memory, as everywhere in this package.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def dwconv3x3(input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool) -> Tensor:
+    return _convolution(input, weight, bias, stride, silu, groups=weight.shape[0])
+
+
+def conv3x3(input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool) -> Tensor:
+    return _convolution(input, weight, bias, stride, silu)
+
+
+def _convolution(
+    input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, groups: int = 1
+) -> Tensor:
+    output = functional.conv2d(input, weight, bias, stride, padding=weight.shape[-1] // 2, groups=groups)
+    return (functional.silu(output) if silu else output).contiguous(memory_format=torch.channels_last)
+
+
+def inverted_residual(
+    input: Tensor,
+    expand_weight: Tensor,
+    expand_bias: Tensor,
+    depthwise_weight: Tensor,
+    depthwise_bias: Tensor,
+    project_weight: Tensor,
+    project_bias: Tensor,
+    stride: int,
+    residual: bool,
+) -> Tensor:
+    expanded = _convolution(input, expand_weight, expand_bias, 1, silu=True)
+    filtered = dwconv3x3(expanded, depthwise_weight, depthwise_bias, stride, silu=True)
+    output = _convolution(filtered, project_weight, project_bias, 1, silu=False)
+    return output + input if residual else output
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, silu: bool) -> Tensor:
+    output = functional.linear(input, weight, bias)
+    if silu:
+        output = functional.silu(output)
+    return output.contiguous() if residual is None else (output + residual).contiguous()
+
+
+def attention(qkv: Tensor, heads: int, patch_height: int, patch_width: int) -> Tensor:
+    query, key, value = split_heads(qkv, 3, heads, patch_height, patch_width)
+    mixed = functional.scaled_dot_product_attention(query, key, value)
+    return merge_heads(mixed[None], qkv.shape[1:3], patch_height, patch_width)
+
+
+def split_heads(maps: Tensor, parts: int, heads: int, patch_height: int, patch_width: int) -> Tensor:
+    """Map [N, H, W, parts * dim] to [parts, N * patch_height * patch_width, heads, patches, dim / heads]."""
+    batch, height, width, channels = maps.shape
+    rows, columns = height // patch_height, width // patch_width
+    head_dim = channels // (parts * heads)
+    split = maps.reshape(batch, rows, patch_height, columns, patch_width, parts, heads, head_dim)
+    sequences = batch * patch_height * patch_width
+    return split.permute(5, 0, 2, 4, 6, 1, 3, 7).reshape(parts, sequences, heads, rows * columns, head_dim)
+
+
+def merge_heads(tokens: Tensor, size: torch.Size, patch_height: int, patch_width: int) -> Tensor:
+    """Inverse of `split_heads`: tokens back to a map [N, *size, parts * dim]."""
+    parts, sequences, heads, _, head_dim = tokens.shape
+    height, width = size
+    rows, columns = height // patch_height, width // patch_width
+    batch = sequences // (patch_height * patch_width)
+    split = tokens.reshape(parts, batch, patch_height, patch_width, heads, rows, columns, head_dim)
+    maps = split.permute(1, 5, 2, 6, 3, 0, 4, 7)
+    return maps.reshape(batch, height, width, parts * heads * head_dim).contiguous()
