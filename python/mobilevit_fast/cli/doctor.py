@@ -49,10 +49,9 @@ def gather() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}",
         "cpu_features": _C.cpu_features(),
-        "isa_tables": _C.isa_tables(),
+        "isa_tables": {precision: _C.isa_tables(precision) for precision in PRECISIONS},
         "isa": _C.best_isa(),
         "isa_cap": os.environ.get("MOBILEVIT_FAST_ISA"),
-        "precisions": [precision for precision in PRECISIONS if _C.isa_tables(precision)],
         "threads": _C.default_threads(),
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)),
@@ -74,9 +73,11 @@ def describe(report: dict[str, Any]) -> str:
         ("machine", report["machine"]),
         ("CPU has", ", ".join(name for name, usable in features.items() if usable) or "nothing of use here"),
         ("CPU lacks", ", ".join(name for name, usable in features.items() if not usable) or "nothing"),
-        ("kernel tables", ", ".join(report["isa_tables"])),
+        *(
+            (f"{precision} kernels", ", ".join(tables) or "none: this CPU lacks what they need")
+            for precision, tables in report["isa_tables"].items()
+        ),
         ("table chosen", report["isa"] + cap),
-        ("precisions", ", ".join(report["precisions"])),
         ("threads", f"{report['threads']}, of {report['cores']} cores ({report['cores_allowed']} allowed)"),
         ("embedded models", ", ".join(report["embedded_models"]) or "none"),
     ]
