@@ -34,7 +34,11 @@ class GappedMap {
   const std::vector<float>& floats() const { return floats_; }
 
   void Fill(const float* values) {
-    ForEach([&](float& value) { value = *values++; });
+    for (int64_t y = 0; y < map_.height; ++y) {
+      for (int64_t x = 0; x < map_.width; ++x, values += map_.channels) {
+        std::copy_n(values, map_.channels, map_.Pixel<float>(y, x));
+      }
+    }
   }
 
   // Fails where the gaps no longer are what they were, or where a pixel is off by more than `tolerance` of
@@ -55,15 +59,6 @@ class GappedMap {
   }
 
  private:
-  template <class Visit>
-  void ForEach(Visit&& visit) {
-    for (int64_t y = 0; y < map_.height; ++y) {
-      for (int64_t x = 0; x < map_.width; ++x) {
-        for (int64_t c = 0; c < map_.channels; ++c) visit(map_.Pixel<float>(y, x)[c]);
-      }
-    }
-  }
-
   int64_t pixel_;
   int64_t row_;
   std::vector<float> floats_;
