@@ -1,131 +1,9 @@
 // The inverted residual, two output rows at a time: a ring holds the expanded rows that the depthwise kernel
 // still needs, so that the expanded map never exists in memory.
-//
-// Its two activations are kScaledSilu: the expansion's weights and the depthwise biases carry a factor of
-// -log2(e), and the projection's weights take it out again.
 #pragma once
 
 namespace mvf {
 namespace {
-
-constexpr float kIntoScaledSilu = -kLog2E;
-constexpr float kOutOfScaledSilu = -0.69314718f;
-
-// Packed: for each channel block its panel of the expansion and its depthwise weights, in the order of use,
-// then the projection's panels.
-template <class Dot>
-int64_t BlockUnits(const InvertedResidualShape& shape) {
-  return Units<Dot>(shape.in) + kDepthwiseVectors;
-}
-
-template <class Dot>
-int64_t ProjectionSlot(const InvertedResidualShape& shape) {
-  return PanelSlots(shape.expanded, BlockUnits<Dot>(shape));
-}
-
-// visit(vectors, first channel, first slot)
-template <class Dot, class Visit>
-MVF_INLINE void ForEachBlock(const InvertedResidualShape& shape, Visit visit) {
-  ForEachPanel(shape.expanded, BlockUnits<Dot>(shape), visit);
-}
-
-template <class Dot>
-size_t InvertedResidualPackedBytes(const InvertedResidualShape& shape) {
-  return (ProjectionSlot<Dot>(shape) + PanelSlots(shape.out, Units<Dot>(shape.expanded))) * sizeof(float);
-}
-
-template <class Dot>
-void InvertedResidualPack(const InvertedResidualShape& shape, const InvertedResidualWeights& weights,
-                          void* packed) {
-  float* slots = static_cast<float*>(packed);
-  ForEachBlock<Dot>(shape, [&](int vectors, int64_t first, int64_t slot) {
-    const int64_t width = vectors * Vec::kLanes;
-    const LinearWeights& expand = weights.expand;
-    PackPanels<Dot>(Min(width, shape.expanded - first), 1, shape.in,
-                    [&](int64_t n, int64_t) { return expand.weight + (first + n) * shape.in; },
-                    expand.bias ? expand.bias + first : nullptr, slots + slot,
-                    {kIntoScaledSilu, kIntoScaledSilu});
-    float* depthwise = slots + slot + width * (1 + Units<Dot>(shape.in));
-    for (int64_t c = 0; c < width; c += Vec::kLanes) {
-      PackDepthwise(weights.depthwise, shape.expanded, first + c, kIntoScaledSilu,
-                    depthwise + c * kDepthwiseVectors);
-    }
-  });
-  const LinearWeights& project = weights.project;
-  PackPanels<Dot>(shape.out, 1, shape.expanded,
-                  [&](int64_t n, int64_t) { return project.weight + n * shape.expanded; }, project.bias,
-                  slots + ProjectionSlot<Dot>(shape), {kOutOfScaledSilu, 1.0f});
-}
-
-// Output rows that are projected together; the depthwise loop makes them together at stride 1.
-constexpr int64_t kBandRows = 2;
-
-// Scratch memory: zeros, a ring for each channel block, the band's depthwise output and a staged input row.
-template <class Dot>
-struct InvertedResidualLayout {
-  using Element = typename Dot::Element;
-
-  int64_t zeros;          // floats of a row above or below the map, as wide as the widest block
-  int64_t slots;          // rows of a ring
-  int64_t row_pixels;     // pixels of a ring's row with the padding at its ends
-  int64_t channels;       // expanded channels in whole vectors
-  int64_t hidden_stride;  // elements from pixel to pixel of the depthwise output
-  int64_t hidden;         // elements of the depthwise output
-  int64_t staged;         // elements of the staged row
-
-  explicit InvertedResidualLayout(const InvertedResidualArgs& args) {
-    row_pixels = args.input.width + 2;
-    zeros = row_pixels * kMaxPanelVectors * Vec::kLanes;
-    slots = args.shape.stride * (kBandRows - 1) + 3;
-    channels = ColumnVectors(args.shape.expanded) * Vec::kLanes;
-    // Pixels a multiple of 256 bytes apart would share few sets of the cache.
-    constexpr int64_t kLineElements = 64 / int64_t{sizeof(Element)};
-    hidden_stride = channels % (4 * kLineElements) == 0 ? channels + kLineElements : channels;
-    hidden = kBandRows * args.output.width * hidden_stride;
-    staged = NeedsStaging(args) ? args.input.width * StagedStride<Dot>(args.shape.in) : 0;
-  }
-
-  int64_t RingFloats() const { return slots * row_pixels * channels; }
-  size_t Bytes() const {
-    return (zeros + RingFloats()) * sizeof(float) + (hidden + staged) * sizeof(Element);
-  }
-
-  // Input rows that the multiply cannot read in place: not made of whole units.
-  static bool NeedsStaging(const InvertedResidualArgs& args) {
-    return args.shape.in % Dot::kUnit != 0 || args.input.pixel_stride % Dot::kUnit != 0 ||
-           args.input.row_stride % Dot::kUnit != 0;
-  }
-};
-
-template <class Dot>
-size_t InvertedResidualScratchBytes(const InvertedResidualArgs& args) {
-  return InvertedResidualLayout<Dot>(args).Bytes();
-}
-
-// One run: its arguments and where it keeps what.
-template <class Dot>
-struct InvertedResidualState {
-  using Element = typename Dot::Element;
-
-  InvertedResidualArgs args;
-  InvertedResidualLayout<Dot> layout;
-  const float* packed;
-  float* zeros;
-  float* rings;
-  Element* hidden;
-  Element* staged;
-
-  InvertedResidualState(const InvertedResidualArgs& arguments, void* scratch)
-      : args(arguments), layout(arguments) {
-    packed = static_cast<const float*>(args.packed);
-    zeros = static_cast<float*>(scratch);
-    rings = zeros + layout.zeros;
-    hidden = reinterpret_cast<Element*>(rings + layout.RingFloats());
-    staged = hidden + layout.hidden;
-  }
-  // The ring of the block whose first channel this is: [slots][row_pixels][the block's channels].
-  float* Ring(int64_t first) const { return rings + layout.slots * layout.row_pixels * first; }
-};
 
 inline void Clear(float* p, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = 0.0f;
@@ -164,15 +42,81 @@ Operand<typename Dot::Unit> InputRow(const InvertedResidualState<Dot>& state, in
   return {reinterpret_cast<const Unit*>(state.staged), units, 0, 1, units};
 }
 
-// Input rows [begin, end) of one channel block into its ring.
+// Vectors whose activation is computed at once: enough to hide its latency.
+constexpr int kActivationGroup = 4;
+
+// In place; returns where the next group begins.
+MVF_INLINE float* ActivateGroup(float* group) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kActivationGroup; ++i) {
+    float* p = group + i * Vec::kLanes;
+    Activate<kScaledSilu>(Vec::Load(p)).Store(p);
+  }
+  return group + kActivationGroup * Vec::kLanes;
+}
+
+// A tile of expanded pixels without its activation: that of the tile before, `waiting` (or null), is computed
+// between the products, since by itself it would leave the multipliers idle.
+template <class Dot, int kRows, int kVectors>
+MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const float* panel, float* waiting, float* out) {
+  using Unit = typename Dot::Unit;
+  constexpr int kWidth = kVectors * Vec::kLanes;
+  constexpr int kGroups = kRows * kVectors / kActivationGroup;
+  static_assert(kGroups * kActivationGroup == kRows * kVectors, "a tile is whole groups");
+  TileOf<Dot, kRows, kVectors> sum;
+#pragma GCC unroll 3
+  for (int j = 0; j < kVectors; ++j) {
+    const Vec bias = Vec::Load(panel + j * Vec::kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) sum[i][j] = bias;
+  }
+  const Unit* a = tile.data;
+  const Unit* weights = reinterpret_cast<const Unit*>(panel) + kHeaderRows<Dot> * kWidth;
+  int64_t left = tile.units;
+  if (waiting) {
+    tile.units = left / kGroups;
+    left -= kGroups * tile.units;
+    for (int i = 0; i < kGroups; ++i) {
+      Accumulate<Dot, kRows, kVectors, false>(tile, a, weights, Ahead{}, sum);
+      a += tile.units;
+      weights += tile.units * kWidth;
+      waiting = ActivateGroup(waiting);
+    }
+  }
+  tile.units = left;
+  Accumulate<Dot, kRows, kVectors, false>(tile, a, weights, Ahead{}, sum);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 3
+    for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + (i * kVectors + j) * Vec::kLanes);
+  }
+}
+
+// Input rows of one channel block into its ring.
 template <class Dot, int kVectors>
-void ExpandRows(const InvertedResidualState<Dot>& state, Range rows, const float* panel, float* ring) {
-  constexpr int64_t kWidth = kVectors * Vec::kLanes;
-  const int64_t row_floats = state.layout.row_pixels * kWidth;
+__attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& state, Range rows,
+                                          const float* panel, float* ring) {
+  constexpr int kWidth = kVectors * Vec::kLanes;
+  constexpr int kRows = TileRows(kVectors);
+  const int64_t row_floats = state.layout.row_pixels * kWidth, width = state.args.input.width;
+  float* waiting = nullptr;
   for (int64_t y = rows.begin; y < rows.end; ++y) {
-    const Destination<float> to = {ring + y % state.layout.slots * row_floats + kWidth, kWidth, nullptr, 0};
-    PanelRows<Dot, kScaledSilu, false, false>(kVectors, InputRow(state, y), 0, state.args.input.width, panel,
-                                              to, 0, kWidth);
+    const Operand<typename Dot::Unit> row = InputRow(state, y);
+    float* out = ring + y % state.layout.slots * row_floats + kWidth;
+    int64_t x = 0;
+    for (; x + kRows <= width; x += kRows) {
+      Operand<typename Dot::Unit> tile = row;
+      tile.data += x * row.row_stride;
+      ExpandTile<Dot, kRows, kVectors>(tile, panel, waiting, out + x * kWidth);
+      waiting = out + x * kWidth;
+    }
+    if (x < width) {
+      PanelRows<Dot, kScaledSilu, false, false>(kVectors, row, x, width, panel,
+                                                Destination<float>{out, kWidth, nullptr, 0}, 0, kWidth);
+    }
+  }
+  if (waiting) {
+    for (int i = 0; i < kRows * kVectors; i += kActivationGroup) waiting = ActivateGroup(waiting);
   }
 }
 

@@ -16,6 +16,7 @@
 #include "kernels/stem-inl.h"
 #include "kernels/depthwise-inl.h"
 #include "kernels/dwconv3x3-inl.h"
+#include "kernels/inverted_residual_layout-inl.h"
 #include "kernels/inverted_residual-inl.h"
 #include "kernels/attention_tiles-inl.h"
 #include "kernels/attention-inl.h"
