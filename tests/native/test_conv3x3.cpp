@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "base/memory.h"
 #include "check.h"
+#include "gapped_map.h"
 #include "kernels/dispatch.h"
 #include "plain_table.h"
 #include "sample_plan.h"
@@ -14,70 +14,10 @@
 namespace mvf {
 namespace {
 
+using mvf_test::GappedMap;
 using mvf_test::PlainTable;
 using mvf_test::RandomFloats;
-
-constexpr float kGap = 12345.0f;
-
-// A map with gaps behind its pixels and rows, which hold kGap.
-class GappedMap {
- public:
-  GappedMap(int64_t height, int64_t width, int64_t channels)
-      : pixel_(channels + 3),
-        row_(width * pixel_ + 5),
-        floats_(static_cast<size_t>(height * row_), kGap),
-        map_{floats_.data(), height, width, channels, row_, pixel_} {}
-  GappedMap(const GappedMap&) = delete;
-  GappedMap& operator=(const GappedMap&) = delete;
-
-  const Map& map() const { return map_; }
-  const std::vector<float>& floats() const { return floats_; }
-
-  void Fill(const float* values) {
-    for (int64_t y = 0; y < map_.height; ++y) {
-      for (int64_t x = 0; x < map_.width; ++x, values += map_.channels) {
-        std::copy_n(values, map_.channels, map_.Pixel<float>(y, x));
-      }
-    }
-  }
-
-  // Fails where the gaps no longer are what they were, or where a pixel is off by more than `tolerance` of
-  // the largest.
-  void CheckAgainst(const GappedMap& expected, double tolerance, const std::string& what) {
-    double largest = 0;
-    for (float value : expected.floats_) {
-      if (value != kGap) largest = std::fmax(largest, std::fabs(value));
-    }
-    for (size_t i = 0; i < floats_.size(); ++i) {
-      const double error = std::fabs(static_cast<double>(floats_[i]) - expected.floats_[i]);
-      if (expected.floats_[i] == kGap ? floats_[i] != kGap : !(error <= tolerance * largest)) {
-        mvf_test::Fail(__FILE__, __LINE__,
-                       what + ": element " + std::to_string(i) + " is " + std::to_string(floats_[i]) +
-                           ", expected " + std::to_string(expected.floats_[i]));
-      }
-    }
-  }
-
- private:
-  int64_t pixel_;
-  int64_t row_;
-  std::vector<float> floats_;
-  Map map_;
-};
-
-// Runs rows [0, height) in ranges of `rows`.
-template <class Args>
-void Run(const Packing<Conv3x3Shape, Conv3x3Weights>& packing, const Kernel<Args>& kernel, Args args,
-         const Conv3x3Weights& weights, const GappedMap& output, int64_t rows) {
-  const AlignedBuffer packed(packing.packed_bytes(args.shape) + kAlignment, "weights");
-  packing.pack(args.shape, weights, packed.data());
-  args.packed = packed.data();
-  args.output = output.map();
-  const AlignedBuffer scratch(kernel.scratch_bytes(args) + kAlignment, "scratch memory");
-  for (int64_t y = 0; y < args.output.height; y += rows) {
-    kernel.run(args, {y, std::min(y + rows, args.output.height)}, scratch.data());
-  }
-}
+using mvf_test::RunInRanges;
 
 TEST(conv3x3, many_bands_and_blocks_of_maps_with_gaps) {
   RandomFloats floats;
@@ -93,14 +33,14 @@ TEST(conv3x3, many_bands_and_blocks_of_maps_with_gaps) {
     args.input = input.map();
     args.second = second.map();
     GappedMap expected(height, width, kOut);
-    Run(PlainTable().conv3x3_packing, PlainTable().conv3x3, args, weights, expected, height);
+    RunInRanges(PlainTable().conv3x3_packing, PlainTable().conv3x3, args, weights, expected, height);
     for (const KernelTable* table : RunnableTables()) {
       for (auto algorithm : {ConvAlgorithm::kDirect, ConvAlgorithm::kWinograd2, ConvAlgorithm::kWinograd4}) {
         if (stride == 2 && algorithm != ConvAlgorithm::kDirect) continue;
         args.shape.algorithm = algorithm;
         GappedMap whole(height, width, kOut), parts(height, width, kOut);
-        Run(table->conv3x3_packing, table->conv3x3, args, weights, whole, height);
-        Run(table->conv3x3_packing, table->conv3x3, args, weights, parts, 7);
+        RunInRanges(table->conv3x3_packing, table->conv3x3, args, weights, whole, height);
+        RunInRanges(table->conv3x3_packing, table->conv3x3, args, weights, parts, 7);
         const std::string what = std::string(table->name) + " algorithm " +
                                  std::to_string(static_cast<int>(algorithm)) + " stride " +
                                  std::to_string(stride);
@@ -132,11 +72,11 @@ TEST(conv3x3, the_stem_reads_images_of_any_strides) {
     args.input = image;
     const int64_t height = (image.height - 1) / 2 + 1, width = (image.width - 1) / 2 + 1;
     GappedMap expected(height, width, kOut);
-    Run(PlainTable().stem_packing, PlainTable().stem, args, weights, expected, height);
+    RunInRanges(PlainTable().stem_packing, PlainTable().stem, args, weights, expected, height);
     for (const KernelTable* table : RunnableTables()) {
       GappedMap whole(height, width, kOut), parts(height, width, kOut);
-      Run(table->stem_packing, table->stem, args, weights, whole, height);
-      Run(table->stem_packing, table->stem, args, weights, parts, 5);
+      RunInRanges(table->stem_packing, table->stem, args, weights, whole, height);
+      RunInRanges(table->stem_packing, table->stem, args, weights, parts, 5);
       const std::string what =
           std::string(table->name) + " column stride " + std::to_string(image.column_stride);
       whole.CheckAgainst(expected, 5e-6, what);
