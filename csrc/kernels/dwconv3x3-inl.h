@@ -16,11 +16,16 @@ inline void DwConv3x3Pack(const DwConv3x3Shape& shape, const DwConv3x3Weights& w
   }
 }
 
-// A row of zeros that stands in for the rows above and below the map.
+// How far a row's last pixel lies from its first, in either direction.
+inline int64_t RowSpan(const Map& map) {
+  const int64_t span = (map.width - 1) * map.pixel_stride;
+  return span < 0 ? -span : span;
+}
+
+// A row of zeros that stands in for the rows above and below the map, walked by the map's own strides.
 template <class Dot>
 size_t DwConv3x3ScratchBytes(const DwConv3x3Args& args) {
-  const int64_t elements = (args.input.width - 1) * args.input.pixel_stride + args.shape.channels;
-  return elements * sizeof(typename Dot::Element);
+  return (RowSpan(args.input) + args.shape.channels) * sizeof(typename Dot::Element);
 }
 
 // One pixel at the map's left or right edge: only the columns [first_tap, end_tap) of the kernel lie on the
@@ -77,6 +82,7 @@ void DwConv3x3Range(const DwConv3x3Args& args, Range rows, void* scratch) {
   Element* zeros = static_cast<Element*>(scratch);
   const int64_t elements = DwConv3x3ScratchBytes<Dot>(args) / sizeof(Element);
   for (int64_t i = 0; i < elements; ++i) zeros[i] = Element{};
+  if (args.input.pixel_stride < 0) zeros += RowSpan(args.input);
   int64_t y = rows.begin;
   if constexpr (kStride == 1) {
     for (; y + 2 <= rows.end; y += 2) DwConv3x3Rows<Dot, kStride, 2, kActivation>(args, y, zeros);
