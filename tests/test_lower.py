@@ -131,7 +131,7 @@ def test_heads_follow_the_config():
 
 
 @pytest.mark.parametrize(
-    ("map_size", "algorithm"), [(4, "direct"), (8, "winograd2"), (15, "winograd2"), (16, "winograd4")]
+    ("map_size", "algorithm"), [(2, "direct"), (3, "winograd2"), (11, "winograd2"), (12, "winograd4")]
 )
 def test_convolution_algorithm(map_size, algorithm):
     assert convolution_algorithm(map_size, "fp32") == algorithm

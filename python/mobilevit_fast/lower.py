@@ -83,9 +83,9 @@ def convolution_algorithm(map_size: int, precision: str) -> str:
     Winograd's larger tile saves more multiplications, but a small map leaves its tiles partly empty, and its
     transforms lose more digits than bf16 has to give.
     """
-    if map_size >= 16 and precision == "fp32":
+    if map_size >= 12 and precision == "fp32":
         return "winograd4"
-    return "winograd2" if map_size >= 8 else "direct"
+    return "winograd2" if map_size >= 3 else "direct"
 
 
 class _Lowering:

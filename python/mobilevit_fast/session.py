@@ -79,8 +79,8 @@ class Session:
     Args:
         source: what `load_checkpoint` takes (the name of an embedded model, a hub id, a folder, a file), or a
             `Checkpoint`.
-        precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16 (activations
-            and weights rounded to it, sums in float).
+        precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16
+            (activations and weights rounded to it, sums in float).
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu".
