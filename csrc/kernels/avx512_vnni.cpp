@@ -1,16 +1,16 @@
-// The AVX-512 VNNI table: the AVX-512 one with 8-bit kernels by vpdpbusd. Compiled with AVX-512, VNNI and VBMI
-// flags: nothing but Avx512VnniTable may leave this file.
+// The AVX-512 VNNI table: the AVX-512 one with 8-bit kernels by vpdpbusd. Compiled with AVX-512, VNNI and
+// VBMI flags: nothing but Avx512VnniTable may leave this file.
 #include "kernels/dispatch.h"
 #include "kernels/int8_kernels.h"
 
 // The vector types, then what is written over them. clang-format off
-#include "kernels/vec_avx512-inl.h"
-#include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
-#include "kernels/table-inl.h"
-#include "kernels/int8_vec_avx512-inl.h"
 #include "kernels/int8_dot_vnni-inl.h"
 #include "kernels/int8_table-inl.h"
+#include "kernels/int8_vec_avx512-inl.h"
+#include "kernels/math-inl.h"
+#include "kernels/table-inl.h"
+#include "kernels/vec_avx512-inl.h"
 // clang-format on
 
 namespace mvf {

@@ -82,8 +82,8 @@ struct Int8Dot : WordDot {
   }
 };
 
-// table[byte] for each byte of a vector: sixteen shuffles, one for each value of the upper half of a byte, and
-// a tree of blends over that half's bits.
+// table[byte] for each byte of a vector: sixteen shuffles, one for each value of the upper half of a byte,
+// and a tree of blends over that half's bits.
 struct ByteTable {
   const uint8_t* table;
 
