@@ -3,14 +3,15 @@
 #include "kernels/dispatch.h"
 #include "kernels/int8_kernels.h"
 
-// The vector types, then what is written over them. clang-format off
+// The vector types, then what is written over them.
+// clang-format off
+#include "kernels/vec_avx512-inl.h"
+#include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
+#include "kernels/table-inl.h"
+#include "kernels/int8_vec_avx512-inl.h"
 #include "kernels/int8_dot_vnni-inl.h"
 #include "kernels/int8_table-inl.h"
-#include "kernels/int8_vec_avx512-inl.h"
-#include "kernels/math-inl.h"
-#include "kernels/table-inl.h"
-#include "kernels/vec_avx512-inl.h"
 // clang-format on
 
 namespace mvf {

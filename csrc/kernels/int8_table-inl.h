@@ -2,15 +2,16 @@
 // has chosen.
 #pragma once
 
-// Each builds on those before it. clang-format off
-#include "kernels/int8_conv3x3-inl.h"
-#include "kernels/int8_epilogue-inl.h"
-#include "kernels/int8_ffn-inl.h"
-#include "kernels/int8_linear-inl.h"
-#include "kernels/int8_maps-inl.h"
+// Each builds on those before it.
+// clang-format off
 #include "kernels/int8_panel-inl.h"
+#include "kernels/int8_epilogue-inl.h"
 #include "kernels/int8_rows-inl.h"
+#include "kernels/int8_linear-inl.h"
+#include "kernels/int8_ffn-inl.h"
+#include "kernels/int8_conv3x3-inl.h"
 #include "kernels/int8_stem-inl.h"
+#include "kernels/int8_maps-inl.h"
 // clang-format on
 
 namespace mvf {
