@@ -16,7 +16,7 @@ from typing import Any
 _HOMES = {
     "config": ("ModelConfig", "get_config", "list_models"),
     "image": ("Preprocessing", "load_image", "preprocess"),
-    "model": ("create_model", "from_pretrained"),
+    "model": ("create_model", "from_pretrained", "optimize"),
     "session": ("Prediction", "Session"),
     "weights": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
 }

@@ -6,6 +6,7 @@ from mobilevit_fast.image import load_image as load_image
 from mobilevit_fast.image import preprocess as preprocess
 from mobilevit_fast.model import create_model as create_model
 from mobilevit_fast.model import from_pretrained as from_pretrained
+from mobilevit_fast.model import optimize as optimize
 from mobilevit_fast.session import Prediction as Prediction
 from mobilevit_fast.session import Session as Session
 from mobilevit_fast.weights import Checkpoint as Checkpoint

@@ -36,9 +36,7 @@ def test_logits_equal_those_of_transformers(pair, size):
     with torch.inference_mode():
         expected = theirs(images).logits
         logits = ours(images)
-    assert expected.std(0).max() > 1e-3 * expected.abs().max(), (
-        "the images must differ in their logits"
-    )
+    assert expected.std(0).max() > 1e-3 * expected.abs().max(), "the images must differ in their logits"
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from mobilevit_fast.model import blocks
 
 
 class ConvNorm(nn.Module):
@@ -34,25 +35,23 @@ class ConvNorm(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.conv(x))
-        return functional.silu(y) if self.activation else y
+        return blocks.conv_norm(x, (self.conv, self.norm), silu=self.activation)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over [batch, tokens, dim]."""
+    """Multi-head self-attention over a map's pixels of equal position in their patch."""
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, patch_size: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.patch_size = patch_size
         self.qkv = nn.Linear(dim, 3 * dim)
         self.projection = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        batch, length, dim = tokens.shape
-        qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.projection(mixed.transpose(1, 2).reshape(batch, length, dim))
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        """residual + attention(tokens), both [N, H, W, dim]; the patch divides H and W."""
+        patch_size = (self.patch_size, self.patch_size)
+        return blocks.attend(tokens, residual, (self.qkv,), self.projection, self.num_heads, patch_size)
 
 
 class FeedForward(nn.Module):
@@ -63,31 +62,6 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(dim, hidden)
         self.down = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.down(functional.silu(self.up(tokens)))
-
-
-def unfold(x: Tensor, patch_size: int) -> tuple[Tensor, tuple[int, int]]:
-    """Map [N, d, H, W] to tokens [N * patch_size**2, patches, d] and the grid (rows, columns) of patches.
-
-    Token p of sequence k holds the k-th pixel of the p-th patch. A map that the patch does not divide is
-    first enlarged bilinearly to the next multiple.
-    """
-    batch, dim, height, width = x.shape
-    rows, columns = -(-height // patch_size), -(-width // patch_size)
-    full_size = (rows * patch_size, columns * patch_size)
-    if full_size != (height, width):
-        x = functional.interpolate(x, size=full_size, mode="bilinear", align_corners=False)
-    x = x.reshape(batch, dim, rows, patch_size, columns, patch_size).permute(0, 3, 5, 2, 4, 1)
-    return x.reshape(batch * patch_size**2, rows * columns, dim), (rows, columns)
-
-
-def fold(tokens: Tensor, grid: tuple[int, int], patch_size: int, size: tuple[int, int]) -> Tensor:
-    """Inverse of `unfold`: tokens back to a map [N, d, *size], reduced bilinearly if it was enlarged."""
-    rows, columns = grid
-    dim = tokens.shape[-1]
-    x = tokens.reshape(-1, patch_size, patch_size, rows, columns, dim).permute(0, 5, 3, 1, 4, 2)
-    x = x.reshape(-1, dim, rows * patch_size, columns * patch_size)
-    if x.shape[-2:] != size:
-        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-    return x
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        """residual + down(silu(up(tokens))), both [..., dim]."""
+        return blocks.feed_forward(tokens, residual, self.up, self.down)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.image import Preprocessing
-from mobilevit_fast.model.layers import Attention, ConvNorm, FeedForward, fold, unfold
+from mobilevit_fast.model import blocks
+from mobilevit_fast.model.layers import Attention, ConvNorm, FeedForward
 from mobilevit_fast.weights import Checkpoint, save_pretrained
 from mobilevit_fast.weights.labels import numbered_labels
 
@@ -28,23 +29,27 @@ class InvertedResidual(nn.Module):
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        parts = (self.expand, self.depthwise, self.project)
+        layers = [(part.conv, part.norm) for part in parts]
+        if all(blocks.is_plain(part, ConvNorm) for part in parts) and all(map(blocks.can_fold, layers)):
+            return blocks.inverted_residual(x, layers, residual=self.has_shortcut)
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.has_shortcut else y
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm attention and feed-forward network over [N * patch area, patches, dim]."""
+    """Pre-norm attention and feed-forward network over [N, H, W, dim]; the patch divides H and W."""
 
     def __init__(self, config: ModelConfig, dim: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
-        self.attention = Attention(dim, config.num_heads)
+        self.attention = Attention(dim, config.num_heads, config.patch_size)
         self.norm2 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         self.ffn = FeedForward(dim, config.ffn_dim(dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.norm1(tokens))
-        return tokens + self.ffn(self.norm2(tokens))
+        tokens = self.attention(self.norm1(tokens), tokens)
+        return self.ffn(self.norm2(tokens), tokens)
 
 
 class MobileViTBlock(nn.Module):
@@ -62,12 +67,11 @@ class MobileViTBlock(nn.Module):
         self.fuse = ConvNorm(2 * channels, channels, 3, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.embed(self.local(x))
-        height, width = y.shape[-2:]
-        tokens, grid = unfold(y, self.patch_size)
+        y = blocks.conv_norm(self.local(x), (self.embed, None), silu=False)
+        tokens = blocks.to_tokens(blocks.resize_to_patch(y, (self.patch_size, self.patch_size)))
         for layer in self.layers:
             tokens = layer(tokens)
-        y = fold(self.norm(tokens), grid, self.patch_size, (height, width))
+        y = blocks.resize(blocks.to_map(self.norm(tokens)), y.shape[2:])
         return self.fuse(torch.cat((x, self.project(y)), dim=1))
 
 

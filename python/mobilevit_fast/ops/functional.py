@@ -125,7 +125,7 @@ def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) 
 
 def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:
     device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]

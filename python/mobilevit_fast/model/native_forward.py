@@ -1,0 +1,125 @@
+"""The native engine behind a torch module: built when first needed, and again when the weights changed."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilevit_fast import _C
+from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.lower import lower
+from mobilevit_fast.model.snapshot import Snapshot
+from mobilevit_fast.model.structure import UnsupportedError
+from mobilevit_fast.ops.native import intra_op_threads
+
+
+class Describable(Protocol):
+    """A torch module that can say what the engine needs to know of it."""
+
+    training: bool
+
+    def describe(self) -> tuple[ModelConfig, Mapping[str, np.ndarray]]:
+        """Config and tensors under this project's names. Raises UnsupportedError."""
+
+
+@dataclass(frozen=True)
+class _Built:
+    snapshot: Snapshot
+    threads: int
+    engine: _C.Engine | None
+
+
+class NativeForward:
+    """Runs a module's forward pass on engines, one for each choice of outputs.
+
+    Copies and pickles hold the settings only: engines belong to one process and one set of weights.
+
+    Args:
+        threads: None for as many as torch uses at each call.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._built: dict[tuple[str, ...], _Built] = {}
+
+    def __reduce__(self) -> tuple:
+        return NativeForward, (self._threads,)
+
+    def run(self, module: Describable, outputs: tuple[str, ...], images: Tensor) -> list[Tensor] | None:
+        """The outputs (names of `lower.OUTPUTS`) for images [N, 3, H, W], or None where torch has to compute
+        them.
+
+        That is: in training, where gradients may be recorded, while torch traces or transforms the call,
+        under autocast, with hooks inside the module, for anything but float32 on the CPU.
+        """
+        if module.training or not _is_plain_input(images):
+            return None
+        built = self._current(module, outputs)
+        if built.engine is None or built.snapshot.is_watched() or built.snapshot.is_training():
+            return None
+        return [torch.from_numpy(array) for array in built.engine.run(images.detach().numpy())]
+
+    def forget(self) -> None:
+        """Build every engine anew before its next use."""
+        self._built.clear()
+
+    def _current(self, module: Describable, outputs: tuple[str, ...]) -> _Built:
+        threads = self._threads or intra_op_threads()
+        built = self._built.get(outputs)
+        if _is_current(built, threads):
+            return built
+        with self._lock:
+            built = self._built.get(outputs)
+            if not _is_current(built, threads):
+                built = self._built[outputs] = _build(module, outputs, threads)
+            return built
+
+
+def _is_current(built: _Built | None, threads: int) -> bool:
+    return built is not None and built.threads == threads and built.snapshot.is_current()
+
+
+def _build(module: Describable, outputs: tuple[str, ...], threads: int) -> _Built:
+    # Taken first: what is written while the engine is built makes the snapshot stale.
+    snapshot = Snapshot(module)
+    if not all(_is_single(tensor) for tensor in snapshot.tensors):
+        return _Built(snapshot, threads, None)
+    try:
+        if not snapshot.is_complete:
+            raise UnsupportedError(
+                "its tensors were made under torch.inference_mode, where changes go unnoticed"
+            )
+        config, tensors = module.describe()
+    except UnsupportedError as reason:
+        warnings.warn(f"torch computes this model, not the engine: {reason}", stacklevel=6)
+        return _Built(snapshot, threads, None)
+    return _Built(snapshot, threads, _C.Engine(lower(config, tensors, outputs=outputs), threads=threads))
+
+
+def _is_single(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and (tensor.dtype == torch.float32 or not tensor.is_floating_point())
+
+
+def _is_plain_input(images: Tensor) -> bool:
+    return (
+        type(images) is Tensor
+        and images.dtype == torch.float32
+        and images.device.type == "cpu"
+        and images.layout == torch.strided
+        and images.ndim == 4
+        and images.shape[1] == 3
+        and min(images.shape) > 0
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )

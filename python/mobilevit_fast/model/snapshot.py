@@ -1,0 +1,95 @@
+"""What a module tree holds at one moment, so that a change is noticed before its next use."""
+
+from __future__ import annotations
+
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+_version = attrgetter("_version")
+_training = attrgetter("training")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_SAME_IN_EVERY_MODE = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.SiLU, nn.Identity)
+
+
+class _OptimizerSteps:
+    """Counts the steps of all optimizers: fused ones write parameters without counting up their versions."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        register_optimizer_step_post_hook(self._count)
+
+    def _count(self, *_: Any) -> None:
+        self.count += 1
+
+
+_steps = _OptimizerSteps()
+
+
+class Snapshot:
+    """The submodules, parameters and buffers of `root`.
+
+    Checks run before each forward pass, so they take tens of microseconds: they compare identities, torch's
+    version counters and addresses. A value written through `tensor.data` changes none of them.
+
+    Attributes:
+        tensors: the parameters and buffers.
+        is_complete: whether all of them count versions; those made under torch.inference_mode do not.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        modules = list(root.modules())
+        self._children = [module._modules for module in modules if module._modules]
+        self._stores = [
+            store for module in modules for store in (module._parameters, module._buffers) if store
+        ]
+        # What stands behind an identity is kept, or another object could take it over.
+        self._kept = modules
+        self._identities = self._present_identities()
+        self.tensors: list[Tensor] = [
+            tensor for store in self._stores for tensor in store.values() if tensor is not None
+        ]
+        self._counting = [tensor for tensor in self.tensors if not tensor.is_inference()]
+        self.is_complete = len(self._counting) == len(self.tensors)
+        self._steps = _steps.count
+        self._versions = list(map(_version, self._counting))
+        self._addresses = list(map(Tensor.data_ptr, self.tensors))
+        self._mode_dependent = [module for module in modules[1:] if _depends_on_mode(module)]
+        # Hooks of the root run around its forward pass as ever; those further in would be passed over.
+        self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
+        self._hooks_made_when_unwatched = -1
+
+    def is_current(self) -> bool:
+        """Whether every module and every tensor is still the same and unwritten."""
+        return (
+            self._steps == _steps.count
+            and self._present_identities() == self._identities
+            and list(map(_version, self._counting)) == self._versions
+            and list(map(Tensor.data_ptr, self.tensors)) == self._addresses
+        )
+
+    def is_watched(self) -> bool:
+        """Whether somebody has hooks on a submodule."""
+        hooks_made = RemovableHandle.next_id
+        if hooks_made == self._hooks_made_when_unwatched:
+            return False
+        watched = any(self._hooks)
+        self._hooks_made_when_unwatched = -1 if watched else hooks_made
+        return watched
+
+    def is_training(self) -> bool:
+        """Whether a submodule whose answer depends on the mode is in training mode."""
+        return any(map(_training, self._mode_dependent))
+
+    def _present_identities(self) -> list[int]:
+        return list(map(id, chain.from_iterable(map(dict.values, chain(self._children, self._stores)))))
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    is_leaf = not module._modules
+    return isinstance(module, _BatchNorm) or (is_leaf and type(module) not in _SAME_IN_EVERY_MODE)

@@ -1,0 +1,218 @@
+"""An optimised model is still a torch module: copies, pickles, saves, hooks, modes, threads."""
+
+import copy
+import io
+import threading
+
+import pytest
+import torch
+from families import (
+    CLASSIFIERS,
+    assert_same,
+    engine_runs,
+    images,
+    logits_of,
+    our_model,
+    runs_natively,
+    transformers_model,
+)
+from torch import nn
+
+from mobilevit_fast.model import optimize
+
+in_every_family = pytest.mark.parametrize("family", CLASSIFIERS)
+
+
+def saved_and_loaded(model):
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
+
+
+@in_every_family
+@pytest.mark.parametrize("copied", [copy.deepcopy, saved_and_loaded])
+def test_copies_have_weights_and_an_engine_of_their_own(family, copied):
+    fast = optimize(CLASSIFIERS[family]())
+    with torch.inference_mode():
+        expected = logits_of(fast(images())).clone()
+    twin = copied(fast)
+    assert runs_natively(twin)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(1.1)
+    with torch.inference_mode():
+        assert torch.equal(logits_of(fast(images())), expected)
+        assert not torch.equal(logits_of(twin(images())), expected)
+
+
+@in_every_family
+def test_a_hook_on_the_model_runs_beside_the_engine(family):
+    fast = optimize(CLASSIFIERS[family]())
+    seen = []
+    fast.register_forward_hook(lambda module, given, result: seen.append(logits_of(result)))
+    assert runs_natively(fast)
+    assert len(seen) == 1
+
+
+@in_every_family
+def test_hooks_inside_see_what_torch_computes(family):
+    model = CLASSIFIERS[family]()
+    fast = optimize(model)
+    assert runs_natively(fast)
+    names = [name for name, _ in model.named_modules() if name]
+    expected = recorded(model, names)
+    actual = recorded(fast, names)
+    assert expected.keys() == actual.keys()
+    assert len(expected) > 100
+    for name, tensor in expected.items():
+        assert_same(actual[name], tensor, tolerance=1e-4)
+    assert runs_natively(fast), "without its hooks the model runs natively again"
+
+
+@in_every_family
+def test_one_hook_in_the_middle(family):
+    model = CLASSIFIERS[family]()
+    fast = optimize(model)
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for name in names[:: len(names) // 5]:
+        (expected,), (actual,) = (recorded(m, [name]).values() for m in (model, fast))
+        if expected.shape == actual.shape:
+            assert_same(actual, expected, tolerance=1e-4)
+
+
+def recorded(model, names):
+    """What the named submodules return, by name, as tensors."""
+    seen = {}
+
+    def record(name):
+        return lambda module, given, result: seen.__setitem__(name, result)
+
+    handles = [model.get_submodule(name).register_forward_hook(record(name)) for name in names]
+    with torch.inference_mode():
+        model(images())
+    for handle in handles:
+        handle.remove()
+    return {name: result.clone() for name, result in seen.items() if isinstance(result, torch.Tensor)}
+
+
+@in_every_family
+def test_a_part_in_training_mode_is_left_to_torch(family):
+    fast = optimize(CLASSIFIERS[family]())
+    assert runs_natively(fast)
+    norm = next(module for module in fast.modules() if isinstance(module, nn.BatchNorm2d))
+    norm.train()
+    assert not runs_natively(fast)
+    norm.eval()
+    assert runs_natively(fast)
+
+
+def test_transformers_saves_and_loads_it(tmp_path):
+    import transformers
+
+    model = transformers_model()
+    fast = optimize(model)
+    assert runs_natively(fast)
+    fast.save_pretrained(tmp_path)
+    assert fast.config.architectures == ["MobileViTForImageClassification"]
+    plain = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert type(plain) is type(model)
+    again = type(fast).from_pretrained(tmp_path)
+    assert runs_natively(again)
+    with torch.inference_mode():
+        expected = model(images()).logits
+        assert_same(plain(images()).logits, expected, tolerance=1e-4)
+        assert_same(again(images()).logits, expected, tolerance=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing:FutureWarning")
+def test_gradient_checkpointing_of_transformers_gives_the_same_gradients():
+    fast = optimize(transformers_model(hidden_dropout_prob=0.0, classifier_dropout_prob=0.0)).train()
+    gradients = []
+    for enable in (fast.gradient_checkpointing_disable, fast.gradient_checkpointing_enable):
+        enable()
+        fast.zero_grad()
+        fast(images(4)).logits.square().sum().backward()
+        gradients.append([p.grad.clone() for p in fast.parameters()])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
+
+
+def test_many_threads_may_call_one_model():
+    fast = optimize(our_model())
+    given = [images(2, 64, 64, seed) for seed in range(6)]
+    with torch.inference_mode():
+        expected = [fast(x).clone() for x in given]
+    fast = optimize(our_model())
+    wrong = []
+
+    def call(index):
+        with torch.inference_mode():
+            for _ in range(5):
+                if not torch.allclose(fast(given[index]), expected[index], rtol=1e-4, atol=1e-4):
+                    wrong.append(index)
+
+    workers = [threading.Thread(target=call, args=(index,)) for index in range(len(given))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def refused():
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_sizes": (16, 16, 16), "neck_hidden_sizes": (8, 8, 8, 8, 8, 8, 16)}
+
+    def classifier(**settings):
+        return transformers.MobileViTForImageClassification(transformers.MobileViTConfig(**small, **settings))
+
+    class Child(transformers.MobileViTForImageClassification):
+        pass
+
+    return {
+        "a layer": (
+            nn.Linear(2, 2),
+            "cannot optimize torch.nn.modules.linear.Linear; expected mobilevit_fast",
+        ),
+        "another transformers model": (
+            transformers.MobileViTForSemanticSegmentation(transformers.MobileViTConfig(**small)),
+            "cannot optimize .*MobileViTForSemanticSegmentation",
+        ),
+        "a subclass": (Child(transformers.MobileViTConfig(**small)), "cannot optimize .*Child"),
+        "no expansion": (
+            transformers.MobileViTModel(transformers.MobileViTConfig(**small), expand_output=False),
+            "expand_output=False",
+        ),
+        "dilation": (classifier(output_stride=16), r"downsampling_layer.conv_3x3.convolution is Conv2d"),
+        "another activation": (classifier(hidden_act="relu"), "activation is of type ReLU"),
+        "large kernels": (classifier(conv_kernel_size=5), "does not fit"),
+        "no bias": (classifier(qkv_bias=False), "missing"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_other_modules_are_refused(name):
+    module, message = refused()[name]
+    with pytest.raises(TypeError, match=message) as error:
+        optimize(module)
+    assert "timm's mobilevit_xxs" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mobilevitv2_050", "resnet18"])
+def test_other_timm_models_are_refused(name):
+    timm = pytest.importorskip("timm")
+    with pytest.raises(TypeError, match="cannot optimize"):
+        optimize(timm.create_model(name))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_thread_counts_are_checked(threads):
+    with pytest.raises(ValueError, match="threads must be a positive integer"):
+        optimize(our_model(), threads=threads)
+
+
+def test_counting_an_engines_runs_tells_them_from_torchs():
+    with engine_runs() as runs, torch.inference_mode():
+        our_model()(images())
+    assert not runs
