@@ -16,7 +16,7 @@ from mobilevit_fast.quantization.point import Kind, Point
 _BATCH = 16
 _BINS = 8192
 _OUTSIDE = 1.01
-"""How far calibration images may reach beyond the range that their preprocessing gives before it is not believed."""
+"""How far images may reach beyond the range that their preprocessing gives before it is not believed."""
 
 
 def calibrate(network: QuantizedMobileViT, images: Tensor, observer: Observer) -> None:

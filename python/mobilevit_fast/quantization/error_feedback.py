@@ -13,18 +13,20 @@ def round_with_feedback(
 ) -> Tensor:
     """Real weights [rows, inputs] on the grid of whole numbers low..high times scale.
 
-    They are rounded one input after the other, the strongest first. What the error does to the output, on inputs
-    with these moments, is made up for by the inputs that follow.
+    They are rounded one input after the other, the strongest first. What the error does to the output, on
+    inputs with these moments, is made up for by the inputs that follow.
 
     Args:
         weight: [rows, inputs].
         scale: [rows] or [rows, inputs].
-        moments: [inputs, inputs] or, with moments of its own for each row, [rows, inputs, inputs]: mean products
-            of the inputs.
+        moments: [inputs, inputs] or, with moments of its own for each row, [rows, inputs, inputs]: mean
+            products of the inputs.
         damping: share of the mean square input that is added to every one's own.
     """
     if moments.ndim == 2:
-        return _round_rows(weight[None], scale.reshape(1, len(weight), -1), moments[None], low, high, damping)[0]
+        return _round_rows(
+            weight[None], scale.reshape(1, len(weight), -1), moments[None], low, high, damping
+        )[0]
     rows = _round_rows(weight[:, None], scale.reshape(len(weight), 1, -1), moments, low, high, damping)
     return rows[:, 0]
 

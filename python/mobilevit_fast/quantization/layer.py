@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,8 +21,23 @@ RANGES = {"int4": (-8, 7), "int8": (-127, 127)}
 _HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+class Inputs(NamedTuple):
+    """What a layer multiplies its weight with: real = numbers * unit.
+
+    Attributes:
+        numbers: maps [N, C, H, W].
+        unit: of bytes; None for real numbers.
+        second_ratio: unit of the second half of the channels over that of the first, where it has its own.
+            The weight's second half is multiplied by it, so that both halves add up in one unit.
+    """
+
+    numbers: Tensor
+    unit: Tensor | None = None
+    second_ratio: Tensor | None = None
+
+
 class Layer(nn.Module):
-    """A linear map over the channels of maps [N, C, H, W] (weight of rank 4) or of tokens [..., C] (rank 2).
+    """A convolution or linear (weight of rank 2) over maps [N, C, H, W], whose tokens are pixels.
 
     Attributes:
         weight, bias: real numbers; rounded on the way into every computation, with gradients passed through.
@@ -59,12 +76,25 @@ class Layer(nn.Module):
 
     def forward(self, x: Scaled, second: Scaled | None = None) -> Scaled:
         """The sums before SiLU. `second` holds the input's further channels, with a unit of their own."""
+        inputs = self.read(x, second)
         if self.is_integer:
-            return self._integer_sums(x, second)
-        values = x.values if second is None else torch.cat((x.values, second.values), dim=1)
+            unit = inputs.unit * self.weight_step()
+            sums = self._apply(inputs.numbers, self.integer_weight(inputs.second_ratio))
+            sums = _add_channels(sums, round_through(self.bias / unit))
+            return Scaled(sums, unit.reshape(-1, 1, 1))
         if self.format.compute == "dynamic":
-            return self._dynamic_sums(values)
-        return Scaled(self._add_channels(self._apply(values, self.real_weight()), self.bias))
+            return self._dynamic_sums(inputs.numbers)
+        return Scaled(_add_channels(self._apply(inputs.numbers, self.real_weight()), self.bias))
+
+    def read(self, x: Scaled, second: Scaled | None = None) -> Inputs:
+        """What the layer multiplies its weight with: bytes if it computes on bytes."""
+        if self.is_integer:
+            x = x.as_bytes()
+            if second is None:
+                return Inputs(x.numbers, x.unit)
+            second = second.as_bytes()
+            return Inputs(torch.cat((x.numbers, second.numbers), dim=1), x.unit, second.unit / x.unit)
+        return Inputs(x.values if second is None else torch.cat((x.values, second.values), dim=1))
 
     def activate(self, sums: Scaled) -> Scaled:
         """SiLU where the layer has one; on the grids of its points if it computes on bytes."""
@@ -81,15 +111,8 @@ class Layer(nn.Module):
         return self.weight_scale if self.change is None else self.weight_scale * self.change.exp()
 
     def integer_weight(self, second_ratio: Tensor | None = None) -> Tensor:
-        """Whole numbers of the weight's shape.
-
-        Args:
-            second_ratio: unit of the second half of the input over that of the first, where there are two.
-        """
-        weight = self.weight
-        if second_ratio is not None:
-            first, second = weight.chunk(2, dim=1)
-            weight = torch.cat((first, second * second_ratio), dim=1)
+        """Whole numbers of the weight's shape; for `second_ratio` see `Inputs`."""
+        weight = scale_second(self.weight, second_ratio)
         low, high = RANGES[self.format.weights]
         return round_through((weight / self.spread(self.weight_step())).clamp(low, high))
 
@@ -109,37 +132,31 @@ class Layer(nn.Module):
             return scales.repeat_interleave(size, dim=1)[:, :inputs].reshape(self.weight.shape)
         return scales.reshape(-1, *(1,) * (self.weight.ndim - 1))
 
-    def _integer_sums(self, x: Scaled, second: Scaled | None) -> Scaled:
-        x = x.as_bytes()
-        inputs, ratio = x.numbers, None
-        if second is not None:
-            second = second.as_bytes()
-            inputs, ratio = torch.cat((inputs, second.numbers), dim=1), second.unit / x.unit
-        unit = x.unit * self.weight_step()
-        sums = self._apply(inputs, self.integer_weight(ratio))
-        sums = self._add_channels(sums, round_through(self.bias / unit))
-        return Scaled(sums, self._over_channels(unit))
-
     def _dynamic_sums(self, values: Tensor) -> Scaled:
-        """Each row on a grid of its own, which spans its values and zero."""
-        rows = 1 if values.ndim == 4 else -1
-        low = values.amin(rows, keepdim=True).clamp(max=0)
-        high = values.amax(rows, keepdim=True).clamp(min=0)
+        """Each pixel on a grid of its own, which spans its values and zero."""
+        low = values.amin(1, keepdim=True).clamp(max=0)
+        high = values.amax(1, keepdim=True).clamp(min=0)
         step = ((high - low) / 255).clamp(min=torch.finfo(values.dtype).tiny)
         zero_point = (-low / step).round()
         numbers = (round_through(values / step) + zero_point).clamp(0, 255) - zero_point
         sums = self._apply(numbers, self.integer_weight()) * step
-        return Scaled(self._add_channels(sums * self._over_channels(self.weight_step()), self.bias))
+        return Scaled(_add_channels(sums * self.weight_step().reshape(-1, 1, 1), self.bias))
 
     def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
         if weight.ndim == 2:
-            return functional.linear(x, weight)
+            weight = weight[:, :, None, None]
         padding = weight.shape[-1] // 2
         return functional.conv2d(x, weight, None, self.stride, padding, 1, self.groups)
 
-    def _over_channels(self, values: Tensor) -> Tensor:
-        """[out] to a shape that broadcasts with the layer's output."""
-        return values if self.weight.ndim == 2 else values.reshape(-1, 1, 1)
 
-    def _add_channels(self, sums: Tensor, values: Tensor) -> Tensor:
-        return sums + self._over_channels(values)
+def _add_channels(x: Tensor, values: Tensor) -> Tensor:
+    """Maps [N, C, H, W] plus one number [C] for each channel."""
+    return x + values.reshape(-1, 1, 1)
+
+
+def scale_second(weight: Tensor, ratio: Tensor | None) -> Tensor:
+    """The weight, its second half of input channels times `ratio` where there is one."""
+    if ratio is None:
+        return weight
+    first, second = weight.chunk(2, dim=1)
+    return torch.cat((first, second * ratio), dim=1)

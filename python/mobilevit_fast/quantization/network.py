@@ -12,7 +12,7 @@ from torch.nn import functional
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.folding import Folding
 from mobilevit_fast.image import Preprocessing
-from mobilevit_fast.model.layers import fold, unfold
+from mobilevit_fast.model import blocks
 from mobilevit_fast.quantization.layer import Layer
 from mobilevit_fast.quantization.point import Kind, Point
 from mobilevit_fast.quantization.scaled import Scaled, round_through
@@ -47,81 +47,91 @@ class InvertedResidual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over standardised tokens [batch, tokens, dim], to real numbers."""
+    """Self-attention among the pixels of equal position in their patch; standardised maps in, real ones out."""
 
-    def __init__(self, name: str, shapes: Shapes, heads: int) -> None:
+    def __init__(self, name: str, shapes: Shapes, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.patch_size = config.num_heads, config.patch_size
         self.qkv = Layer(shapes[f"{name}.qkv"])
         self.projection = Layer(shapes[f"{name}.projection"])
         self.q, self.k, self.v = (Point(Kind.SYMMETRIC) for _ in range(3))
         self.output = Point()
 
-    def forward(self, tokens: Scaled) -> Tensor:
-        sums = self.qkv(tokens)
+    def forward(self, x: Scaled) -> Tensor:
+        sums = self.qkv(x)
         units = (None,) * 3 if sums.unit is None else sums.unit.chunk(3)
         force = self.qkv.is_integer
         query, key, value = (
             point(Scaled(numbers, unit), force=force)
             for point, numbers, unit in zip(
-                (self.q, self.k, self.v), sums.numbers.chunk(3, dim=-1), units, strict=True
+                (self.q, self.k, self.v), sums.numbers.chunk(3, dim=1), units, strict=True
             )
         )
         mixed = self._mix(query, key, value, rounded=force and self.projection.is_integer)
         return self.projection(self.output(mixed)).values
 
     def _mix(self, query: Scaled, key: Scaled, value: Scaled, *, rounded: bool) -> Scaled:
-        q, k, v = (self._split(x.numbers) for x in (query, key, value))
+        q, k, v = (self._to_tokens(x.numbers) for x in (query, key, value))
         unit = 1.0 if query.unit is None else query.unit * key.unit
         scores = q @ k.transpose(-2, -1) * (unit / math.sqrt(q.shape[-1]))
         weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True).detach())
         if rounded:
             weights = round_through(weights * _LARGEST_PROBABILITY)
         mixed = weights @ v / weights.sum(dim=-1, keepdim=True)
-        return Scaled(mixed.transpose(-3, -2).flatten(-2), value.unit)
+        return Scaled(self._to_map(mixed, value.numbers.shape), value.unit)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """[batch, tokens, dim] to [batch, heads, tokens, dim / heads]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+    def _to_tokens(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, heads, patch, patch, tokens, C / heads]."""
+        patch = self.patch_size
+        parts = x.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).unflatten(1, (self.heads, -1))
+        return parts.permute(0, 1, 4, 6, 3, 5, 2).flatten(4, 5)
+
+    def _to_map(self, tokens: Tensor, shape: Shape) -> Tensor:
+        """The way back."""
+        parts = tokens.unflatten(4, (-1, shape[3] // self.patch_size))
+        x = parts.permute(0, 4, 2, 5, 3, 1, 6).reshape(shape[0], *shape[2:], shape[1])
+        return blocks.to_map(x)
 
 
 class FeedForward(nn.Module):
-    """Linear, SiLU, linear, over standardised tokens, to real numbers."""
+    """Linear, SiLU, linear, over standardised maps, to real ones."""
 
     def __init__(self, name: str, shapes: Shapes) -> None:
         super().__init__()
         self.up = Layer(shapes[f"{name}.up"], silu=True)
         self.down = Layer(shapes[f"{name}.down"])
 
-    def forward(self, tokens: Scaled) -> Tensor:
-        return self.down(self.up.activate(self.up(tokens))).values
+    def forward(self, x: Scaled) -> Tensor:
+        return self.down(self.up.activate(self.up(x))).values
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward network; the sum that they add to stays real."""
+    """Attention and feed-forward network; the map that they add to stays real."""
 
     def __init__(self, name: str, shapes: Shapes, config: ModelConfig) -> None:
         super().__init__()
         self.epsilon = config.layer_norm_eps
         self.norm1 = Point()
-        self.attention = Attention(f"{name}.attention", shapes, config.num_heads)
+        self.attention = Attention(f"{name}.attention", shapes, config)
         self.norm2 = Point()
         self.ffn = FeedForward(f"{name}.ffn", shapes)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.norm1(self._standardise(tokens)))
-        return tokens + self.ffn(self.norm2(self._standardise(tokens)))
-
-    def _standardise(self, tokens: Tensor) -> Scaled:
-        return Scaled(functional.layer_norm(tokens, tokens.shape[-1:], eps=self.epsilon))
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(Scaled(_standardise(x, self.epsilon))))
+        return x + self.ffn(self.norm2(Scaled(_standardise(x, self.epsilon))))
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(nn.Module):
     """The norm after the transformer layers, with scale and shift."""
 
     def __init__(self, dim: int, epsilon: float) -> None:
-        super().__init__(dim, eps=epsilon)
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.epsilon = epsilon
         self.output = Point()
+
+    def forward(self, x: Tensor) -> Scaled:
+        return self.output(Scaled(_standardise(x, self.epsilon, self.weight, self.bias)))
 
 
 class MobileViTBlock(nn.Module):
@@ -141,14 +151,15 @@ class MobileViTBlock(nn.Module):
         self.fuse = Layer(shapes[f"{name}.fuse"], silu=True)
 
     def forward(self, x: Scaled) -> Scaled:
-        y = self.embed(self.local.activate(self.local(x))).values
-        size = y.shape[-2:]
-        tokens, grid = unfold(y, self.patch_size)
+        stream = self.embed(self.local.activate(self.local(x))).values
+        size = stream.shape[2:]
+        stream = blocks.resize_to_patch(stream, (self.patch_size, self.patch_size))
         for layer in self.layers:
-            tokens = layer(tokens)
-        y = self.norm.output(Scaled(self.norm(tokens)))
-        folded = fold(y.numbers, grid, self.patch_size, size)
-        y = y._replace(numbers=folded if y.unit is None else round_through(folded))
+            stream = layer(stream)
+        y = self.norm(stream)
+        if y.numbers.shape[2:] != size:
+            resized = blocks.resize(y.numbers, size)
+            y = y._replace(numbers=resized if y.unit is None else round_through(resized))
         y = self.project.activate(self.project(y))
         return self.fuse.activate(self.fuse(x, y))
 
@@ -200,10 +211,8 @@ class QuantizedMobileViT(nn.Module):
                 x = block(x)
             maps.append(x.values)
         features = self.head.activate(self.head(x))
-        pooled = features.numbers.mean(dim=(2, 3))
-        if features.unit is not None:
-            pooled = pooled * features.unit
-        return self.classifier(self.pooled(Scaled(pooled))).values, maps
+        pooled = features._replace(numbers=features.numbers.mean(dim=(2, 3), keepdim=True)).values
+        return self.classifier(self.pooled(Scaled(pooled))).values.flatten(1), maps
 
     def set_formats(self, formats: dict[str, LayerFormat]) -> None:
         """Give each named layer its format, and put on grids what then is bytes.
@@ -245,7 +254,15 @@ def fold_network(checkpoint: Checkpoint) -> QuantizedMobileViT:
                 layer.bias.copy_(torch.from_numpy(bias))
         for name, module in network.named_modules():
             if isinstance(module, LayerNorm):
-                gamma, beta = folding.scale_and_shift(name, module.normalized_shape[0])
+                gamma, beta = folding.scale_and_shift(name, len(module.weight))
                 module.weight.copy_(torch.from_numpy(gamma))
                 module.bias.copy_(torch.from_numpy(beta))
     return network.eval()
+
+
+def _standardise(
+    x: Tensor, epsilon: float, weight: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Every pixel of a map less its mean, over its deviation; then scale and shift."""
+    rows = blocks.to_tokens(x)
+    return blocks.to_map(functional.layer_norm(rows, rows.shape[-1:], weight, bias, epsilon))

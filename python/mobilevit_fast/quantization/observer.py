@@ -117,7 +117,7 @@ def grid_over(ends: Range, kind: Kind) -> Grid:
     if kind is Kind.SYMMETRIC:
         return Grid(max(-low, high, _TINY) / (255 - _SYMMETRIC_ZERO), _SYMMETRIC_ZERO)
     scale = max((high - low) / 255, _TINY)
-    return Grid(scale, int(round(-low / scale)))
+    return Grid(scale, round(-low / scale))
 
 
 def _rounded(values: np.ndarray, grid: Grid) -> np.ndarray:

@@ -1,0 +1,43 @@
+"""Real weights to whole numbers times scales."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mobilevit_fast.quantization.layer import RANGES, Layer, scale_second
+
+_SMALLEST = 0.35
+_STEPS = 53
+
+
+@torch.no_grad()
+def choose_scales(layer: Layer, second_ratio: Tensor | None = None) -> None:
+    """Set the scales of a layer's integer weights to those with the least squared error.
+
+    Args:
+        second_ratio: see `layer.Inputs`.
+    """
+    low, high = RANGES[layer.format.weights]
+    rows = scale_second(layer.weight, second_ratio).flatten(1)
+    size = layer.format.group_size
+    if size:
+        groups = functional.pad(rows, (0, -rows.shape[1] % size)).reshape(-1, size)
+        layer.weight_scale = _best_scales(groups, low, high).reshape(len(rows), -1)
+    else:
+        layer.weight_scale = _best_scales(rows, low, high)
+
+
+def _best_scales(rows: Tensor, low: int, high: int) -> Tensor:
+    """One for each row; 1 for rows of zeros."""
+    largest = torch.maximum(rows.amax(1) / high, rows.amin(1) / low)
+    largest = torch.where(largest > 0, largest, torch.ones_like(largest))
+    best, least = largest, torch.full_like(largest, torch.inf)
+    for fraction in torch.linspace(1, _SMALLEST, _STEPS).tolist():
+        scale = largest * fraction
+        rounded = (rows / scale[:, None]).round().clamp(low, high) * scale[:, None]
+        error = (rounded - rows).square().sum(1)
+        better = error < least
+        best, least = torch.where(better, scale, best), torch.where(better, error, least)
+    return best
