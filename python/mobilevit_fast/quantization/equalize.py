@@ -2,8 +2,8 @@
 
 A channel may be divided by a factor wherever the layers that read it are linear and take the factor in. That
 holds for what the inverted residuals give (expansions, local and fusion convolutions read it), for values
-(the attention's projection reads them), for the norm after the transformer (the block's projection reads it) and
-between queries and keys. It does not hold across SiLU.
+(the attention's projection reads them), for the norm after the transformer (the block's projection reads it)
+and between queries and keys. It does not hold across SiLU.
 """
 
 from __future__ import annotations

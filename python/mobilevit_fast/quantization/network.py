@@ -47,7 +47,7 @@ class InvertedResidual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention among the pixels of equal position in their patch; standardised maps in, real ones out."""
+    """Self-attention among the pixels of equal position in their patch: standardised maps to real ones."""
 
     def __init__(self, name: str, shapes: Shapes, config: ModelConfig) -> None:
         super().__init__()
