@@ -60,6 +60,7 @@ def test_export_answers_alike_at_any_batch_and_size(wrap):
             assert_same(program.module()(given), our_model()(given), tolerance=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 def test_exported_operations_decompose_into_torchs_own():
     from mobilevit_fast.ops import reference
 

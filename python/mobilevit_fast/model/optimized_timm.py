@@ -86,8 +86,8 @@ def _can_fold(container: ConvNormAct) -> bool:
     )
 
 
-def _is_nothing(module: nn.Module | None, *others: type[nn.Module]) -> bool:
-    return module is None or blocks.is_plain(module, nn.Identity, *others)
+def _is_nothing(module: nn.Module | None) -> bool:
+    return module is None or blocks.is_plain(module, nn.Identity)
 
 
 def _is_plain_transformer_layer(layer: nn.Module) -> bool:
@@ -99,18 +99,15 @@ def _is_plain_transformer_layer(layer: nn.Module) -> bool:
     ):
         return False
     dropouts = (layer.attn.attn_drop, layer.attn.proj_drop, layer.mlp.drop1, layer.mlp.drop2)
-    return not any(blocks.dropout_probability(dropout) for dropout in dropouts) and _is_basic(layer)
+    return not any(map(blocks.dropout_probability, dropouts)) and all(map(_is_nothing, _extras(layer)))
 
 
-def _is_basic(layer: Block, *others: type[nn.Module]) -> bool:
-    """Whether the layer adds nothing to MobileViT's own: scales, norms, gates, or what is not one of
-    `others`.
-    """
-    extras = (
+def _extras(layer: Block) -> tuple[nn.Module | None, ...]:
+    """What a layer of timm may have and MobileViT's have not: scales, norms, gates, dropped paths."""
+    return (
         *(layer.ls1, layer.drop_path1, layer.ls2, layer.drop_path2, layer.mlp.norm),
         *(getattr(layer.attn, name, None) for name in ("q_norm", "k_norm", "norm", "gate")),
     )
-    return all(_is_nothing(module, *others) for module in extras)
 
 
 def _transformer_layer(layer: nn.Module, tokens: Tensor, patch_size: tuple[int, int]) -> Tensor:
@@ -152,7 +149,8 @@ class ByobNet(EngineModule, byobnet.ByobNet):
             raise UnsupportedError(f"its patches are not square: {block.patch_size}")
         for name, module in self.named_modules():
             # Dropped paths are whole in eval mode.
-            if isinstance(module, Block) and not _is_basic(module, layers.DropPath):
+            nothing = (type(None), nn.Identity, layers.DropPath)
+            if isinstance(module, Block) and not {type(extra) for extra in _extras(module)} <= set(nothing):
                 raise UnsupportedError(f"{name} has scales, norms or gates that MobileViT has not")
         plain = self._has_plain_head()
         state = self.state_dict()
