@@ -35,8 +35,10 @@ size_t TightestGap(const std::vector<Occupied>& occupied, size_t bytes) {
 ArenaLayout PlaceInArena(const std::vector<Lifetime>& blocks) {
   std::vector<size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
+  // Largest first; equals in their own order, so that the layout is the same everywhere.
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return blocks[a].bytes != blocks[b].bytes ? blocks[a].bytes > blocks[b].bytes : a < b;
+  });
 
   ArenaLayout layout{std::vector<size_t>(blocks.size(), 0), 0};
   std::vector<size_t> placed;
