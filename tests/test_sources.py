@@ -20,7 +20,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mobilevit", r"did you mean apple/mobilevit-xx-small or .* or timm/mobilevit_s\.cvnets_in1k\?"),
+        ("mobilevit", r"did you mean .*apple/mobilevit-xx-small or .* or timm/mobilevit_s\.cvnets_in1k\?"),
         (
             "mobilevit_s",
             r"without weights; trained ones are apple/mobilevit-small or timm/mobilevit_s\.cvnets_in1k",
