@@ -19,6 +19,13 @@ struct Int8Dot : WordDot {
   static MVF_INLINE void Widen(const uint8_t* from, int16_t* to) {
     _mm512_storeu_si512(to, _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
   }
+  // Four pixels, in blocks, as units of pixels: the first two of each channel, then the others.
+  static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
+    const __m128i first = _mm_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1);
+    const __m128i others = _mm_setr_epi8(8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
+    _mm512_storeu_si512(to, _mm512_shuffle_epi8(blocks.v, _mm512_broadcast_i32x4(first)));
+    _mm512_storeu_si512(to + kWidened, _mm512_shuffle_epi8(blocks.v, _mm512_broadcast_i32x4(others)));
+  }
 };
 
 // table[byte] for each byte of a vector: sixteen shuffles, one for each value of the upper half of a byte.

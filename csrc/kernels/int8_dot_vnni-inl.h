@@ -24,6 +24,19 @@ struct Int8Dot {
     __builtin_memcpy(&unit, k, static_cast<size_t>(valid < kUnit ? valid : kUnit));
     return unit;
   }
+
+  // Four pixels, in blocks, as units of pixels: one for each channel.
+  static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
+    const __m128i transposed = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(to, _mm512_shuffle_epi8(blocks.v, _mm512_broadcast_i32x4(transposed)));
+  }
+  // Units of pixels, a pixel earlier or later than `middle`.
+  static MVF_INLINE IntVec PixelBefore(IntVec before, IntVec middle) {
+    return {_mm512_shldi_epi32(middle.v, before.v, 8)};
+  }
+  static MVF_INLINE IntVec PixelAfter(IntVec middle, IntVec after) {
+    return {_mm512_shrdi_epi32(middle.v, after.v, 8)};
+  }
 };
 
 // table[byte] for each byte of a vector.

@@ -31,8 +31,18 @@ inline int64_t SumOfWeights(const int8_t* weight, int64_t count) {
   return sum;
 }
 
+// A column's part of a header, whose rows lie `width` slots apart: the sum's start is the column's bias and
+// `correction`, which is what the input's zero points add to the sum.
+inline void PackInt8Header(const int32_t* bias, const Requantization& requantization, int64_t correction,
+                           int64_t column, int64_t width, void* header) {
+  const int32_t sum = AddWrapped(bias ? bias[column] : 0, correction);
+  __builtin_memcpy(header, &sum, sizeof(sum));
+  float* const rows = static_cast<float*>(header);
+  rows[width] = requantization.multiplier[column];
+  rows[2 * width] = requantization.offset ? requantization.offset[column] : 0.0f;
+}
+
 // Packs columns [first, first + columns) of weight(column, segment) -> pointer to that segment's K values.
-// correction(column) is what the input's zero points add to the sum: it joins the bias.
 template <class Weight, class Correction>
 void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k, Weight weight,
                     const int32_t* bias, const Requantization& requantization, Correction correction,
@@ -43,12 +53,7 @@ void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k,
         return Int8Dot::PackUnit(weight(first + column, segment) + at, valid);
       },
       [&](int64_t column, int64_t width, void* header) {
-        const int64_t n = first + column;
-        const int32_t sum = AddWrapped(bias ? bias[n] : 0, correction(n));
-        __builtin_memcpy(header, &sum, sizeof(sum));
-        float* const rows = static_cast<float*>(header);
-        rows[width] = requantization.multiplier[n];
-        rows[2 * width] = requantization.offset ? requantization.offset[n] : 0.0f;
+        PackInt8Header(bias, requantization, correction(first + column), first + column, width, header);
       },
       packed);
 }
@@ -67,6 +72,13 @@ inline void PackEpilogue(const uint8_t* table, Activation activation, PackedEpil
   packed->has_table = table ? 1 : 0;
   packed->activation = activation;
   if (table) __builtin_memcpy(packed->table, table, sizeof(packed->table));
+}
+
+// A table in any case: of the bytes themselves where there is none.
+inline void PackTable(const uint8_t* table, PackedEpilogue* packed) {
+  PackEpilogue(table, Activation::kNone, packed);
+  if (table) return;
+  for (int i = 0; i < 256; ++i) packed->table[i] = static_cast<uint8_t>(i);
 }
 
 }  // namespace

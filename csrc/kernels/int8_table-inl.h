@@ -11,6 +11,11 @@
 #include "kernels/int8_ffn-inl.h"
 #include "kernels/int8_conv3x3-inl.h"
 #include "kernels/int8_stem-inl.h"
+#include "kernels/int8_depthwise-inl.h"
+#include "kernels/int8_pixel_ring-inl.h"
+#include "kernels/int8_dwconv3x3-inl.h"
+#include "kernels/int8_inverted_residual_layout-inl.h"
+#include "kernels/int8_inverted_residual-inl.h"
 #include "kernels/int8_maps-inl.h"
 // clang-format on
 
@@ -27,6 +32,10 @@ constexpr Int8Kernels MakeInt8Kernels() {
   kernels.conv3x3 = {Int8Conv3x3ScratchBytes, Int8Conv3x3Run};
   kernels.stem_packing = {Int8Conv3x3PackedBytes, Int8Conv3x3Pack};
   kernels.stem = {Int8StemScratchBytes, Int8StemRun};
+  kernels.dwconv3x3_packing = {Int8DwConv3x3PackedBytes, Int8DwConv3x3Pack};
+  kernels.dwconv3x3 = {Int8DwConv3x3ScratchBytes, Int8DwConv3x3Run};
+  kernels.inverted_residual_packing = {Int8InvertedResidualPackedBytes, Int8InvertedResidualPack};
+  kernels.inverted_residual = {Int8InvertedResidualScratchBytes, Int8InvertedResidualRun};
   kernels.quantize = {NoScratch<QuantizeArgs>, QuantizeRun};
   kernels.dequantize = {NoScratch<QuantizeArgs>, DequantizeRun};
   kernels.layer_norm = {NoScratch<Int8LayerNormArgs>, Int8LayerNormRun};

@@ -25,15 +25,24 @@ inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
 // GCC spills accumulators inside the loop over K unless each is named after it.
 MVF_INLINE void Pin(IntVec& sum) { asm volatile("" : "+x"(sum.v)); }
 
-// Four vectors of sums as bytes, in order; a quarter holds what one of them became.
+// Four vectors of sums as bytes, in order; a quarter holds what one of them became. In blocks of four
+// channels each block holds what became of its channels in every vector: as the instructions pack them.
 struct ByteVec {
   static constexpr int kBytes = 32;
   __m256i v;
 
-  static MVF_INLINE ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
+  static MVF_INLINE ByteVec PackBlocks(IntVec a, IntVec b, IntVec c, IntVec d) {
     const __m256i words_ab = _mm256_packs_epi32(a.v, b.v), words_cd = _mm256_packs_epi32(c.v, d.v);
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    return {_mm256_permutevar8x32_epi32(_mm256_packus_epi16(words_ab, words_cd), order)};
+    return {_mm256_packus_epi16(words_ab, words_cd)};
+  }
+  MVF_INLINE ByteVec BlocksInOrder() const {
+    return {_mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))};
+  }
+  MVF_INLINE ByteVec OrderedToBlocks() const {
+    return {_mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7))};
+  }
+  static MVF_INLINE ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
+    return PackBlocks(a, b, c, d).BlocksInOrder();
   }
   static ByteVec Load(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
   void Store(uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
@@ -79,6 +88,15 @@ struct Int8Dot : WordDot {
   static MVF_INLINE void Widen(const uint8_t* from, int16_t* to) {
     const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
+  }
+  // Four pixels, in blocks, as units of pixels: the first two of each channel, then the others.
+  static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
+    const __m256i first = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1,  //
+                                           0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1);
+    const __m256i others = _mm256_setr_epi8(8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1,  //
+                                            8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_shuffle_epi8(blocks.v, first));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to) + 1, _mm256_shuffle_epi8(blocks.v, others));
   }
 };
 

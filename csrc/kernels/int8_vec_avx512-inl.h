@@ -24,15 +24,23 @@ inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
 // GCC spills accumulators inside the loop over K unless each is named after it.
 MVF_INLINE void Pin(IntVec& sum) { asm volatile("" : "+v"(sum.v)); }
 
-// Four vectors of sums as bytes, in order; a quarter holds what one of them became.
+// Four vectors of sums as bytes, in order; a quarter holds what one of them became. In blocks of four
+// channels each block holds what became of its channels in every vector: as the instructions pack them.
 struct ByteVec {
   static constexpr int kBytes = 64;
   __m512i v;
 
-  static MVF_INLINE ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
+  static MVF_INLINE ByteVec PackBlocks(IntVec a, IntVec b, IntVec c, IntVec d) {
     const __m512i words_ab = _mm512_packs_epi32(a.v, b.v), words_cd = _mm512_packs_epi32(c.v, d.v);
+    return {_mm512_packus_epi16(words_ab, words_cd)};
+  }
+  MVF_INLINE ByteVec BlocksInOrder() const {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    return {_mm512_permutexvar_epi32(order, _mm512_packus_epi16(words_ab, words_cd))};
+    return {_mm512_permutexvar_epi32(order, v)};
+  }
+  MVF_INLINE ByteVec OrderedToBlocks() const { return BlocksInOrder(); }  // a transposition of four by four
+  static MVF_INLINE ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
+    return PackBlocks(a, b, c, d).BlocksInOrder();
   }
   static ByteVec Load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
   void Store(uint8_t* p) const { _mm512_storeu_si512(p, v); }

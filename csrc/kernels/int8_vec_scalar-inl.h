@@ -45,11 +45,15 @@ inline Vec FusedMulAdd(Vec a, Vec b, Vec c) {
 }
 inline void Pin(IntVec&) {}
 
-// Four vectors of sums as bytes, in order; a quarter holds what one of them became.
+// Four vectors of sums as bytes, in order; a quarter holds what one of them became. In blocks of four
+// channels each block holds what became of its channels in every vector; here there is but one block.
 struct ByteVec {
   static constexpr int kBytes = 4 * Vec::kLanes;
   uint8_t v[kBytes];
 
+  static ByteVec PackBlocks(IntVec a, IntVec b, IntVec c, IntVec d) { return Pack(a, b, c, d); }
+  ByteVec BlocksInOrder() const { return *this; }
+  ByteVec OrderedToBlocks() const { return *this; }
   static ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
     const IntVec* const from[4] = {&a, &b, &c, &d};
     ByteVec bytes;
@@ -108,6 +112,22 @@ struct Int8Dot {
     Unit unit = 0;
     __builtin_memcpy(&unit, k, static_cast<size_t>(valid < kUnit ? valid : kUnit));
     return unit;
+  }
+
+  // Four pixels, in blocks, as units of pixels: one for each channel.
+  static void StorePixels(ByteVec blocks, Element* to) {
+    for (int i = 0; i < ByteVec::kBytes; ++i) to[i] = blocks.v[i % kUnit * Vec::kLanes + i / kUnit];
+  }
+  // Units of pixels, a pixel earlier or later than `middle`.
+  static IntVec PixelBefore(IntVec before, IntVec middle) {
+    return ForEachInt([&](int i) {
+      return Wrapped(static_cast<uint32_t>(middle.v[i]) << 8 | static_cast<uint32_t>(before.v[i]) >> 24);
+    });
+  }
+  static IntVec PixelAfter(IntVec middle, IntVec after) {
+    return ForEachInt([&](int i) {
+      return Wrapped(static_cast<uint32_t>(middle.v[i]) >> 8 | static_cast<uint32_t>(after.v[i]) << 24);
+    });
   }
 };
 

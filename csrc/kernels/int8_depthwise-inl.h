@@ -1,0 +1,153 @@
+// The arithmetic of an 8-bit depthwise 3x3 convolution. A row of one vector of channels lies in units of
+// Dot::kUnit pixels, channel by channel, so that a unit is multiplied by as many taps at once; four pixels of
+// output come out of a few units.
+#pragma once
+
+namespace mvf {
+namespace {
+
+// Pixels of output that are computed at once: as many vectors of sums as a ByteVec holds.
+constexpr int kPixelGroup = 4;
+
+// Vectors of taps for one row of the kernel: its three taps at each place in their units where they are
+// needed.
+template <class Dot>
+constexpr int kTapVectors = Dot::kUnit == 4 ? 2 : 4;
+
+// The tap that is the first of a vector's units; what is no tap (-1, 3, ...) is a zero.
+template <class Dot>
+constexpr int FirstTap(int vector) {
+  static_assert(Dot::kUnit == 4 || Dot::kUnit == 2, "a unit is four pixels or two");
+  if (Dot::kUnit == 4) return -vector;
+  constexpr int kOfPairs[] = {-1, 1, 0, 2};
+  return kOfPairs[vector];
+}
+
+// One vector of channels, packed: a header like a panel's, then the vectors of taps row by row.
+template <class Dot>
+constexpr int64_t kInt8DepthwiseVectors = kHeaderRows<Dot> + 3 * kTapVectors<Dot>;
+
+// Packs `channels` channels from `first` on. What is outside of the map is `zero`, as the inputs' zero point.
+template <class Dot>
+void PackInt8Depthwise(const Int8Weights& weights, const Requantization& requantization, int32_t zero,
+                       int64_t channels, int64_t first, void* packed) {
+  using Unit = typename Dot::Unit;
+  static_assert(sizeof(Unit) == sizeof(float), "a header holds floats and sums alike");
+  Unit* const units = static_cast<Unit*>(packed);
+  __builtin_memset(units, 0, kInt8DepthwiseVectors<Dot> * Vec::kLanes * sizeof(Unit));
+  for (int64_t i = 0; i < Vec::kLanes && first + i < channels; ++i) {
+    const int64_t c = first + i;
+    int8_t taps[9];
+    for (int64_t tap = 0; tap < 9; ++tap) taps[tap] = weights.weight[tap * channels + c];
+    PackInt8Header(weights.bias, requantization, -zero * SumOfWeights(taps, 9), c, Vec::kLanes, units + i);
+    for (int row = 0; row < 3; ++row) {
+      for (int vector = 0; vector < kTapVectors<Dot>; ++vector) {
+        int8_t unit[Dot::kUnit];
+        for (int k = 0; k < Dot::kUnit; ++k) {
+          const int tap = FirstTap<Dot>(vector) + k;
+          unit[k] = tap < 0 || tap > 2 ? int8_t{0} : taps[3 * row + tap];
+        }
+        const int64_t at = kHeaderRows<Dot> + kTapVectors<Dot> * row + vector;
+        units[at * Vec::kLanes + i] = Dot::PackUnit(unit, Dot::kUnit);
+      }
+    }
+  }
+}
+
+// Adds what one input row gives to the sums of four pixels; `at` is the unit that holds the pixel under the
+// kernel's middle column for the first of them.
+template <class Dot, int kStride>
+MVF_INLINE void AddTaps(const typename Dot::Unit* at, const IntVec* taps, IntVec (&sum)[kPixelGroup]) {
+  constexpr int kLanes = Vec::kLanes;
+  const auto load = [&](int unit) { return Dot::LoadPanel(at + unit * kLanes); };
+  const auto add = [&](int pixel, IntVec window, int vector) {
+    sum[pixel] = Dot::MulAdd(window, taps[vector], sum[pixel]);
+  };
+  if constexpr (Dot::kUnit == 4) {
+    const IntVec middle = load(0), before = Dot::PixelBefore(load(-1), middle), next = load(1);
+    add(0, before, 0);
+    if constexpr (kStride == 1) {
+      const IntVec after = Dot::PixelAfter(middle, next);
+      add(1, before, 1);
+      add(2, after, 0);
+      add(3, after, 1);
+    } else {
+      add(1, middle, 1);
+      add(2, Dot::PixelBefore(middle, next), 0);
+      add(3, next, 1);
+    }
+  } else if constexpr (kStride == 1) {
+    const IntVec pair[] = {load(-1), load(0), load(1), load(2)};
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      add(2 * i, pair[i], 0);
+      add(2 * i, pair[i + 1], 1);
+      add(2 * i + 1, pair[i + 1], 2);
+      add(2 * i + 1, pair[i + 2], 3);
+    }
+  } else {
+    IntVec before = load(-1);
+#pragma GCC unroll 4
+    for (int i = 0; i < kPixelGroup; ++i) {
+      const IntVec pair = load(i);
+      add(i, before, 0);
+      add(i, pair, 1);
+      before = pair;
+    }
+  }
+}
+
+// Where pixels of bytes go: `lanes` channels of each.
+struct PixelDestination {
+  uint8_t* data;
+  int64_t stride;
+  int lanes;
+
+  // Pixels [x, x + count) of a vector of four.
+  MVF_INLINE void Store(ByteVec pixels, int64_t x, int64_t count) const {
+    uint8_t* const to = data + x * stride;
+    if (lanes == Vec::kLanes && count >= kPixelGroup) {
+      pixels.template StoreQuarters<0, 1>(to);
+      pixels.template StoreQuarters<1, 1>(to + stride);
+      pixels.template StoreQuarters<2, 1>(to + 2 * stride);
+      pixels.template StoreQuarters<3, 1>(to + 3 * stride);
+      return;
+    }
+    uint8_t bytes[ByteVec::kBytes];
+    pixels.Store(bytes);
+    for (int64_t i = 0; i < Min(count, kPixelGroup); ++i) {
+      __builtin_memcpy(to + i * stride, bytes + i * Vec::kLanes, static_cast<size_t>(lanes));
+    }
+  }
+};
+
+// A row of `width` pixels of output from the three rows under the kernel.
+template <class Dot, int kStride>
+__attribute__((noinline)) void Int8DepthwiseRow(const typename Dot::Unit* const (&rows)[3], int64_t width,
+                                                const void* packed, const uint8_t* table,
+                                                PixelDestination to) {
+  constexpr int kTaps = kTapVectors<Dot>;
+  const ByteTable function(table);
+  const typename Dot::Unit* const units = static_cast<const typename Dot::Unit*>(packed);
+  IntVec bias, taps[3 * kTaps];
+  LoadSum(units, bias);
+#pragma GCC unroll 12
+  for (int i = 0; i < 3 * kTaps; ++i) taps[i] = Dot::LoadPanel(units + (kHeaderRows<Dot> + i) * Vec::kLanes);
+  const Vec multiplier = MultiplierOf<1>(packed, 0), offset = OffsetOf<1>(packed, 0);
+  for (int64_t x = 0; x < width; x += kPixelGroup) {
+    const int64_t at = x * kStride / Dot::kUnit * Vec::kLanes;
+    IntVec sum[kPixelGroup] = {bias, bias, bias, bias};
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) AddTaps<Dot, kStride>(rows[i] + at, taps + kTaps * i, sum);
+#pragma GCC unroll 4
+    for (int i = 0; i < kPixelGroup; ++i) {
+      Pin(sum[i]);
+      sum[i] = Round(FusedMulAdd(ToFloat(sum[i]), multiplier, offset));
+    }
+    const ByteVec bytes = function(ByteVec::PackBlocks(sum[0], sum[1], sum[2], sum[3]));
+    to.Store(bytes.BlocksInOrder(), x, width - x);
+  }
+}
+
+}  // namespace
+}  // namespace mvf
