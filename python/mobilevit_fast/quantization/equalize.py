@@ -4,6 +4,9 @@ A channel may be divided by a factor wherever the layers that read it are linear
 holds for what the inverted residuals give (expansions, local and fusion convolutions read it), for values
 (the attention's projection reads them), for the norm after the transformer (the block's projection reads it)
 and between queries and keys. It does not hold across SiLU.
+
+Level channels make the activation's grid finer and that of the weights coarser, so each set of channels is
+levelled as far as an estimate of both errors says that it pays, which is often not at all.
 """
 
 from __future__ import annotations
@@ -16,15 +19,25 @@ from torch import Tensor
 
 from mobilevit_fast.config import STAGE_RESIDUALS, TRANSFORMER_STAGES
 from mobilevit_fast.quantization.calibration import run, watching
-from mobilevit_fast.quantization.layer import Layer
 from mobilevit_fast.quantization.network import Attention, LayerNorm, QuantizedMobileViT
 from mobilevit_fast.quantization.point import Point
 
-_MOST = 8.0
-"""A factor is at most this and at least its inverse."""
+_EXPONENTS = torch.linspace(0, 1, 9).tolist()
+"""How far channels are levelled: 0 leaves them, 1 gives all the same range."""
 
-_SMALL = 1e-6
+_SMALL = 1e-3
 """Of the largest channel: one below it counts as this."""
+
+_STEPS = 127
+"""Of a grid, from zero to one end."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Greatest magnitude and mean square of each channel, [channels]."""
+
+    largest: Tensor
+    power: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,12 @@ class Channels:
     Attributes:
         points: where they can be seen.
         rows: parameters whose first dimension they are.
-        columns: weights whose second dimension they are.
+        readers: weights whose second dimension they are.
     """
 
     points: list[Point]
     rows: list[Tensor]
-    columns: list[Tensor]
+    readers: list[Tensor]
 
 
 @torch.no_grad()
@@ -49,17 +62,19 @@ def equalize(network: QuantizedMobileViT, images: Tensor) -> None:
     Args:
         images: float32 [N, 3, H, W].
     """
-    ranges = _channel_ranges(network, images)
-    for channels in _free_channels(network):
-        range_ = torch.stack([ranges[point] for point in channels.points]).amax(0)
-        columns = torch.stack([_column_range(weight) for weight in channels.columns]).amax(0)
-        _divide(channels, _factors(range_, columns))
+    seen = _observe(network, images)
+    for channels in free_channels(network):
+        statistics = [seen[point] for point in channels.points]
+        largest = torch.stack([each.largest for each in statistics]).amax(0)
+        power = torch.stack([each.power for each in statistics]).amax(0)
+        divide(channels, _best_factors(Statistics(largest, power), channels.readers))
     for module in network.modules():
         if isinstance(module, Attention):
-            _level_query_and_key(module, ranges)
+            trade(module, (_relative(seen[module.q].largest) / _relative(seen[module.k].largest)).sqrt())
 
 
-def _free_channels(network: QuantizedMobileViT) -> Iterator[Channels]:
+def free_channels(network: QuantizedMobileViT) -> Iterator[Channels]:
+    """All channels that may be divided, but those of queries and keys."""
     for stage in range(len(network.stages)):
         yield from _residual_channels(network, stage)
     for name, module in network.named_modules():
@@ -70,6 +85,22 @@ def _free_channels(network: QuantizedMobileViT) -> Iterator[Channels]:
         elif isinstance(module, LayerNorm):
             project = network.layers[f"{name.removesuffix('norm')}project"]
             yield Channels([module.output], [module.weight, module.bias], [project.weight])
+
+
+def divide(channels: Channels, factors: Tensor) -> None:
+    """Divide the channels by factors [channels] and multiply the weights that read them."""
+    for parameter in channels.rows:
+        parameter /= _across(factors, parameter.ndim)
+    for weight in channels.readers:
+        weight *= _across(factors, weight.ndim - 1)
+
+
+def trade(attention: Attention, factors: Tensor) -> None:
+    """Divide queries and multiply keys by factors [dim]: their products stay the same."""
+    for parameter in (attention.qkv.weight, attention.qkv.bias):
+        query, key, _ = parameter.chunk(3)
+        query /= _across(factors, parameter.ndim)
+        key *= _across(factors, parameter.ndim)
 
 
 def _residual_channels(network: QuantizedMobileViT, stage: int) -> Iterator[Channels]:
@@ -88,42 +119,46 @@ def _residual_channels(network: QuantizedMobileViT, stage: int) -> Iterator[Chan
     yield Channels(points, rows, readers)
 
 
-def _level_query_and_key(attention: Attention, ranges: dict[Point, Tensor]) -> None:
-    """Their products stay the same where one is divided by what the other is multiplied by."""
-    layer: Layer = attention.qkv
-    factors = _factors(ranges[attention.q], ranges[attention.k])
-    for parameter in (layer.weight, layer.bias):
-        query, key, _ = parameter.chunk(3)
-        spread = factors.reshape(-1, *(1,) * (parameter.ndim - 1))
-        query /= spread
-        key *= spread
+def _best_factors(seen: Statistics, readers: list[Tensor]) -> Tensor:
+    candidates = [_relative(seen.largest) ** exponent for exponent in _EXPONENTS]
+    return min(candidates, key=lambda factors: _error(factors, seen, readers))
 
 
-def _divide(channels: Channels, factors: Tensor) -> None:
-    for parameter in channels.rows:
-        parameter /= factors.reshape(-1, *(1,) * (parameter.ndim - 1))
-    for weight in channels.columns:
-        weight *= factors.reshape(-1, *(1,) * (weight.ndim - 2))
+def _error(factors: Tensor, seen: Statistics, readers: list[Tensor]) -> float:
+    """Twelve times the square error that rounding of the activation and of the weights leaves in the sums."""
+    step = (seen.largest / factors).amax() / _STEPS
+    power = (seen.power / factors.square()).sum()
+    total = 0.0
+    for weight in readers:
+        scaled = weight * _across(factors, weight.ndim - 1)
+        weight_steps = scaled.flatten(1).abs().amax(1) / _STEPS
+        window = weight[0, 0].numel()
+        total += float(step.square() * scaled.square().sum() + weight_steps.square().sum() * power * window)
+    return total
 
 
-def _factors(mine: Tensor, other: Tensor) -> Tensor:
-    """The square root of one range over the other, each relative to its largest channel."""
-    mine, other = (x / x.amax().clamp(min=_SMALL) for x in (mine, other))
-    return (mine.clamp(min=_SMALL) / other.clamp(min=_SMALL)).sqrt().clamp(1 / _MOST, _MOST)
+def _relative(largest: Tensor) -> Tensor:
+    return (largest / largest.amax().clamp(min=torch.finfo(largest.dtype).tiny)).clamp(min=_SMALL)
 
 
-def _column_range(weight: Tensor) -> Tensor:
-    return weight.abs().amax(tuple(d for d in range(weight.ndim) if d != 1))
+def _across(factors: Tensor, ndim: int) -> Tensor:
+    """[channels] to a shape of `ndim` dimensions, the first of them channels."""
+    return factors.reshape(-1, *(1,) * (ndim - 1))
 
 
-def _channel_ranges(network: QuantizedMobileViT, images: Tensor) -> dict[Point, Tensor]:
-    """Greatest magnitude [channels] of each point's channels."""
-    ranges: dict[Point, Tensor] = {}
+def _observe(network: QuantizedMobileViT, images: Tensor) -> dict[Point, Statistics]:
+    seen: dict[Point, list[Statistics]] = {}
 
-    def widen(point: Point, values: Tensor) -> None:
-        channels = values.abs().amax((0, 2, 3))
-        ranges[point] = torch.maximum(ranges[point], channels) if point in ranges else channels
+    def look(point: Point, values: Tensor) -> None:
+        largest, power = values.abs().amax((0, 2, 3)), values.square().mean((0, 2, 3))
+        seen.setdefault(point, []).append(Statistics(largest, power))
 
-    with watching(network, widen):
+    with watching(network, look):
         run(network, images)
-    return ranges
+    return {
+        point: Statistics(
+            torch.stack([each.largest for each in parts]).amax(0),
+            torch.stack([each.power for each in parts]).mean(0),
+        )
+        for point, parts in seen.items()
+    }

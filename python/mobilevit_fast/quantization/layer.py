@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilevit_fast.quantization.point import Kind, Point
-from mobilevit_fast.quantization.scaled import Scaled, round_through
+from mobilevit_fast.quantization.scaled import Scaled, learned_factor, round_through
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.shapes import Shape
 
@@ -108,7 +108,13 @@ class Layer(nn.Module):
 
     def weight_step(self) -> Tensor:
         """The scales, as trained."""
-        return self.weight_scale if self.change is None else self.weight_scale * self.change.exp()
+        if self.change is None:
+            return self.weight_scale
+        return self.weight_scale * learned_factor(self.change, self.weight.numel() // self.change.numel())
+
+    def learn_scale(self) -> None:
+        """Make the scales parameters. Their number is that of the present format."""
+        self.change = nn.Parameter(torch.zeros_like(self.weight_scale))
 
     def integer_weight(self, second_ratio: Tensor | None = None) -> Tensor:
         """Whole numbers of the weight's shape; for `second_ratio` see `Inputs`."""

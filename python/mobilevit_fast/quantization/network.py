@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class InvertedResidual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention among the pixels of equal position in their patch: standardised maps to real ones."""
+    """Self-attention among the pixels of equal position in their patch; standardised maps to real ones."""
 
     def __init__(self, name: str, shapes: Shapes, config: ModelConfig) -> None:
         super().__init__()
@@ -226,6 +227,18 @@ class QuantizedMobileViT(nn.Module):
         for name, point in self.points.items():
             point.is_bytes = name in names
 
+    def second_ratio(self, name: str) -> Tensor | None:
+        """As in `layer.Inputs`, of the layer `name`; None if it has one input or computes on real numbers."""
+        stage, _, kind = name.removeprefix("stages.").partition(".1.")
+        if kind != "fuse" or not self.layers[name].is_integer:
+            return None
+        block = self.stages[int(stage)][0]
+        first = block.project.output if block.output is None else block.output
+        return self.layers[f"stages.{stage}.1.project"].output.step() / first.step()
+
+
+Network = TypeVar("Network", bound=QuantizedMobileViT)
+
 
 def _stages(shapes: Shapes, config: ModelConfig) -> Iterator[nn.ModuleList]:
     channels = config.stem_channels
@@ -242,9 +255,9 @@ def _stages(shapes: Shapes, config: ModelConfig) -> Iterator[nn.ModuleList]:
         yield nn.ModuleList(blocks)
 
 
-def fold_network(checkpoint: Checkpoint) -> QuantizedMobileViT:
+def fold_network(checkpoint: Checkpoint, network_type: type[Network] = QuantizedMobileViT) -> Network:
     """The network of a float checkpoint, in eval mode, nothing rounded yet."""
-    network = QuantizedMobileViT(checkpoint.config, checkpoint.labels, checkpoint.preprocessing)
+    network = network_type(checkpoint.config, checkpoint.labels, checkpoint.preprocessing)
     folding = Folding(checkpoint.config, checkpoint.tensors)
     with torch.no_grad():
         for name, layer in network.layers.items():

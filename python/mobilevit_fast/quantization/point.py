@@ -8,7 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from mobilevit_fast.quantization.scaled import Scaled, round_through
+from mobilevit_fast.quantization.scaled import Scaled, learned_factor, round_through
 from mobilevit_fast.weights import Grid
 
 
@@ -32,10 +32,13 @@ class Point(nn.Module):
         watch: called with the real values of each pass, where set.
         scale, zero_point: the grid, float32 scalars.
         change: logarithm of what training multiplied the scale by; None where it is not trained.
+        momentum: weight of a training batch in the range that the scale follows; None where it stays.
+        span: average over the training batches of the range from the least value to the greatest.
     """
 
     scale: Tensor
     zero_point: Tensor
+    span: Tensor
 
     def __init__(self, kind: Kind = Kind.PLAIN) -> None:
         super().__init__()
@@ -44,7 +47,9 @@ class Point(nn.Module):
         self.watch: Callable[[Tensor], None] | None = None
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("zero_point", torch.full((), 128.0))
+        self.register_buffer("span", torch.zeros(()))
         self.register_parameter("change", None)
+        self.momentum: float | None = None
 
     def forward(self, x: Scaled, residual: Scaled | None = None, *, force: bool = False) -> Scaled:
         """`x`, plus `residual` where there is one; on the grid if `force` or if the tensor is bytes."""
@@ -55,14 +60,20 @@ class Point(nn.Module):
                 self.watch(values.detach())
             if not is_bytes:
                 return Scaled(values, None, self)
-        step = self.step()
+        if self.momentum is not None and self.training:
+            self._follow(x.values if residual is None else x.values + residual.values)
+        step = self.step(x.numbers[0].numel())
         steps = self._in_steps(x, step) if residual is None else self._added_in_steps(x, residual, step)
         numbers = steps.clamp(0, 255) - self.zero_point
         return Scaled(numbers.to(self.scale.dtype), step, self)
 
-    def step(self) -> Tensor:
-        """The scale, as trained."""
-        return self.scale if self.change is None else self.scale * self.change.exp()
+    def step(self, count: int = 1) -> Tensor:
+        """The scale, as trained; `count` numbers of an image are rounded with it."""
+        return self.scale if self.change is None else self.scale * learned_factor(self.change, count)
+
+    def learn_scale(self) -> None:
+        """Make the scale a parameter."""
+        self.change = nn.Parameter(torch.zeros_like(self.scale))
 
     @property
     def grid(self) -> Grid:
@@ -75,6 +86,15 @@ class Point(nn.Module):
             self.zero_point.fill_(grid.zero_point)
             if self.change is not None:
                 self.change.zero_()
+
+    @torch.no_grad()
+    def _follow(self, values: Tensor) -> None:
+        low, high = values.aminmax()
+        span = high.clamp(min=0) - low.clamp(max=0)
+        before = torch.where(self.span > 0, self.span, span)
+        after = before + self.momentum * (span - before)
+        self.scale *= torch.where(before > 0, after / before, torch.ones_like(after))
+        self.span.copy_(after)
 
     def _in_steps(self, x: Scaled, step: Tensor) -> Tensor:
         """Whole steps of the grid from its lower end, not clamped."""

@@ -10,6 +10,7 @@ from mobilevit_fast.quantization.layer import RANGES, Layer, scale_second
 
 _SMALLEST = 0.35
 _STEPS = 53
+_HALF_ERROR = 1e-2
 
 
 @torch.no_grad()
@@ -29,13 +30,22 @@ def choose_scales(layer: Layer, second_ratio: Tensor | None = None) -> None:
         layer.weight_scale = _best_scales(rows, low, high)
 
 
+def to_half(values: Tensor) -> Tensor:
+    """The nearest float16 numbers, in float32, so that a file can hold them in half the bytes.
+
+    Numbers that float16 has not near enough stay.
+    """
+    half = values.half().float()
+    return torch.where((half - values).abs() <= _HALF_ERROR * values.abs(), half, values)
+
+
 def _best_scales(rows: Tensor, low: int, high: int) -> Tensor:
     """One for each row; 1 for rows of zeros."""
     largest = torch.maximum(rows.amax(1) / high, rows.amin(1) / low)
-    largest = torch.where(largest > 0, largest, torch.ones_like(largest))
+    largest = to_half(torch.where(largest > 0, largest, torch.ones_like(largest)))
     best, least = largest, torch.full_like(largest, torch.inf)
     for fraction in torch.linspace(1, _SMALLEST, _STEPS).tolist():
-        scale = largest * fraction
+        scale = to_half(largest * fraction)
         rounded = (rows / scale[:, None]).round().clamp(low, high) * scale[:, None]
         error = (rounded - rows).square().sum(1)
         better = error < least

@@ -48,3 +48,13 @@ class _RoundThrough(torch.autograd.Function):
 def round_through(x: Tensor) -> Tensor:
     """The nearest whole numbers, ties to even; the gradient is that of `x` itself."""
     return _RoundThrough.apply(x)
+
+
+def learned_factor(change: Tensor, count: int) -> Tensor:
+    """exp(change), for a scale that `count` numbers share.
+
+    The gradient of all those numbers adds up; it is divided by its expected size, so that one learning rate
+    serves scales and weights.
+    """
+    share = (count * 127) ** -0.5
+    return (change * share + (change - change * share).detach()).exp()

@@ -27,7 +27,7 @@ from mobilevit_fast.config import TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.image.preprocessing import Preprocessing
 from mobilevit_fast.weights.byte_tensors import byte_tensors
 from mobilevit_fast.weights.integers import Grid, pack_int4, unpack_int4
-from mobilevit_fast.weights.safetensors_file import METADATA_KEY, write_safetensors
+from mobilevit_fast.weights.safetensors_file import METADATA_KEY, safetensors_size, write_safetensors
 from mobilevit_fast.weights.shapes import Shape, layer_shapes
 
 FLOAT_WEIGHTS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -150,6 +150,18 @@ def save_quantized(path: str | os.PathLike, checkpoint: QuantizedCheckpoint) -> 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
     """
+    tensors, bfloat16 = _stored_tensors(checkpoint)
+    write_safetensors(path, tensors, {METADATA_KEY: _to_json(checkpoint)}, bfloat16=bfloat16)
+
+
+def quantized_size(checkpoint: QuantizedCheckpoint) -> int:
+    """Bytes of the file that `save_quantized` writes."""
+    tensors, bfloat16 = _stored_tensors(checkpoint)
+    return safetensors_size(tensors, {METADATA_KEY: _to_json(checkpoint)}, bfloat16=bfloat16)
+
+
+def _stored_tensors(checkpoint: QuantizedCheckpoint) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Name in the file -> tensor, and the names of those that are stored in bfloat16."""
     tensors: dict[str, np.ndarray] = {name: _narrow(array) for name, array in checkpoint.norms.items()}
     bfloat16 = set()
     for layer, layer_format in checkpoint.layers.items():
@@ -165,7 +177,7 @@ def save_quantized(path: str | os.PathLike, checkpoint: QuantizedCheckpoint) -> 
         if layer_format.is_integer:
             tensors[f"{layer}.weight_scale"] = _narrow(checkpoint.scales[layer])
         tensors[f"{layer}.bias"] = _narrow(checkpoint.biases[layer])
-    write_safetensors(path, tensors, {METADATA_KEY: _to_json(checkpoint)}, bfloat16=bfloat16)
+    return tensors, bfloat16
 
 
 def is_quantized(content: Mapping[str, Any]) -> bool:

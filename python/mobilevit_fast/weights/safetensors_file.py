@@ -74,6 +74,25 @@ def write_safetensors(
     Raises:
         TypeError: a tensor of a type that the format does not have.
     """
+    header, parts = _lay_out(tensors, metadata, bfloat16)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+
+
+def safetensors_size(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], *, bfloat16: Collection[str] = ()
+) -> int:
+    """Bytes of the file that `write_safetensors` writes."""
+    header, parts = _lay_out(tensors, metadata, bfloat16)
+    return len(header) + sum(part.nbytes for part in parts)
+
+
+def _lay_out(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], bfloat16: Collection[str]
+) -> tuple[bytes, list[np.ndarray]]:
+    """What precedes the tensors, and the tensors in the order of the file."""
     parts = {name: _part(tensor, name in bfloat16) for name, tensor in tensors.items()}
     # Wide types first, so that each tensor lies at a multiple of its item's size.
     names = sorted(parts, key=lambda name: (-parts[name][1].itemsize, name))
@@ -85,10 +104,7 @@ def write_safetensors(
         header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (begin, end)}
     content = json.dumps(header, separators=(",", ":")).encode()
     content += b" " * (-len(content) % 8)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(len(content).to_bytes(8, "little") + content)
-        for name in names:
-            file.write(np.ascontiguousarray(parts[name][1]).data)
+    return len(content).to_bytes(8, "little") + content, [parts[name][1] for name in names]
 
 
 def _part(tensor: np.ndarray, as_bfloat16: bool) -> tuple[str, np.ndarray]:

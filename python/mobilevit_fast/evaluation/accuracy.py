@@ -1,0 +1,134 @@
+"""Top-1, top-5 and confusion matrix of a model on labelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mobilevit_fast.decode_ahead import decode_ahead
+from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
+from mobilevit_fast.image import Preprocessing
+
+_WORKERS = 2
+_MOST_NAMED = 40
+"""Classes up to which a picture of the confusion matrix names them."""
+
+Batches = Iterable[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model answered.
+
+    Attributes:
+        top1, top5: shares of the images whose label is the first, or among the first five, of the answers.
+        confusion: int64 [classes, classes]; row: the label, column: the first answer.
+        labels: names of the classes.
+        count: images.
+    """
+
+    top1: float
+    top5: float
+    confusion: np.ndarray
+    labels: tuple[str, ...]
+    count: int
+
+    def plot(self, path: str | os.PathLike | None = None) -> Any:
+        """The confusion matrix as a picture: matplotlib's Figure, also written to `path` where given.
+
+        Raises ImportError where matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError as error:
+            raise ImportError("pictures need matplotlib: pip install matplotlib") from error
+        used = np.flatnonzero(self.confusion.any(axis=0) | self.confusion.any(axis=1))
+        counts = self.confusion[np.ix_(used, used)]
+        figure = Figure(figsize=(7, 6), layout="constrained")
+        axes = figure.subplots()
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        figure.colorbar(
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1), label="share of the label's images"
+        )
+        if len(used) <= _MOST_NAMED:
+            names = [self.labels[index] for index in used]
+            axes.set_xticks(range(len(used)), names, rotation=90)
+            axes.set_yticks(range(len(used)), names)
+        axes.set(xlabel="answer", ylabel="label", title=f"top-1 {self.top1:.1%} of {self.count} images")
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+
+def evaluate(
+    model: Any,
+    dataset: str | os.PathLike | Dataset,
+    *,
+    limit: int | None = None,
+    batch_size: int = 16,
+    preprocessing: Preprocessing | None = None,
+    labels: tuple[str, ...] | None = None,
+    progress: Callable[[Iterable[Any], int, str], Iterable[Any]] | None = None,
+) -> Evaluation:
+    """Run a model on labelled images.
+
+    Args:
+        model: a `Session`, or a torch module of this project, transformers or timm, in eval mode.
+        dataset: what `load_dataset` reads.
+        limit: use so many images only, spread evenly over the data set.
+        batch_size: images that run together.
+        preprocessing, labels: None for the model's own.
+        progress: wraps the batches, given their number and a title, to show how far they have come.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: a data set, image or model that does not serve; named.
+    """
+    preprocessing = preprocessing or getattr(model, "preprocessing", None)
+    labels = labels or getattr(model, "labels", None)
+    if preprocessing is None or labels is None:
+        raise ValueError(
+            f"a {type(model).__name__} does not say how to prepare images and what its classes are "
+            "called: pass preprocessing and labels"
+        )
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"limit must be a positive whole number, got {limit!r}")
+    data = load_dataset(dataset)
+    data = data.head(limit) if limit else data
+    wanted = data.labels_for(labels)
+    batches: Batches = decode_ahead(list(data.images), preprocessing, batch_size, _WORKERS)
+    if progress is not None:
+        batches = progress(batches, -(-len(wanted) // batch_size), "evaluate")
+    predict = _predictor(model)
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    done = in_top5 = 0
+    for batch in batches:
+        for error in batch.errors:
+            if error is not None:
+                raise error
+        logits = predict(batch.pixels)
+        truth = wanted[done : done + len(logits)]
+        best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+        np.add.at(confusion, (truth, best[:, 0]), 1)
+        in_top5 += int((best == truth[:, None]).any(axis=1).sum())
+        done += len(logits)
+    return Evaluation(float(np.trace(confusion)) / done, in_top5 / done, confusion, tuple(labels), done)
+
+
+def _predictor(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """float32 images [N, 3, H, W] to logits [N, classes]."""
+    if hasattr(model, "run"):
+        return model.run
+    if not callable(model):
+        raise TypeError(f"a model must be a Session or a torch module, got {type(model).__name__}")
+    import torch
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            answer = model(torch.from_numpy(pixels))
+        return getattr(answer, "logits", answer).numpy()
+
+    return predict

@@ -1,0 +1,178 @@
+"""Labelled images from a folder of class folders or from a parquet file of the datasets library."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_fast.image import ImageSource
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and what is on them.
+
+    Attributes:
+        images: as `load_image` takes them; read when they are needed.
+        labels: int64 [images], indices into `names`.
+        names: of the classes; None where only numbers are known.
+        source: what it was read from, for people.
+
+    Raises:
+        ValueError: no image, or not one label for each.
+    """
+
+    images: Sequence[ImageSource]
+    labels: np.ndarray
+    names: tuple[str, ...] | None
+    source: str
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise ValueError(f"{self.source} has no images")
+        if self.labels.shape != (len(self.images),):
+            raise ValueError(
+                f"{self.source} has {len(self.images)} images and labels {list(self.labels.shape)}"
+            )
+
+    def labels_for(self, names: Sequence[str]) -> np.ndarray:
+        """int64 [images]: the labels as indices into a model's class names.
+
+        Classes are matched by name, whatever their case and whether words are joined by spaces, "_" or "-".
+        Where no name is known to the model, they are matched by number, if there are as many.
+
+        Raises:
+            ValueError: classes that the model does not have.
+        """
+        if self.names is None:
+            if self.labels.min() < 0 or self.labels.max() >= len(names):
+                raise ValueError(
+                    f"{self.source} has labels {self.labels.min()} to {self.labels.max()}; "
+                    f"the model has {len(names)} classes"
+                )
+            return self.labels
+        index = {_plain(name): number for number, name in enumerate(names)}
+        unknown = [name for name in self.names if _plain(name) not in index]
+        if not unknown:
+            return np.array([index[_plain(name)] for name in self.names], np.int64)[self.labels]
+        if len(unknown) == len(self.names) == len(names):
+            return self.labels
+        raise ValueError(
+            f"{self.source} has the class {unknown[0]!r}, which is none of the model's {len(names)}: "
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        )
+
+    def head(self, count: int) -> Dataset:
+        """`count` images, spread evenly over the whole; itself where it has no more."""
+        if count >= len(self.images):
+            return self
+        chosen = spread(len(self.images), count)
+        return Dataset([self.images[i] for i in chosen], self.labels[chosen], self.names, self.source)
+
+
+def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
+    """Read a data set; images are decoded later.
+
+    Args:
+        source: a folder with one folder of images for each class; a parquet file with the columns `image`
+            (encoded bytes) and `label` (a ClassLabel of the datasets library, or numbers); or a `Dataset`.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a file or folder of another kind, or without images.
+        ImportError: a parquet file, and pyarrow is not installed.
+    """
+    if isinstance(source, Dataset):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no data set {str(path)!r}")
+    if path.suffix != ".parquet":
+        raise ValueError(f"{str(path)!r} is neither a folder of class folders nor a parquet file")
+    return _read_parquet(path)
+
+
+def find_images(folder: str | os.PathLike) -> list[Path]:
+    """All image files in a folder and the folders in it, sorted.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r}")
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise ValueError(f"{str(folder)!r} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return images
+
+
+def spread(total: int, count: int) -> np.ndarray:
+    """`count` indices below `total`, evenly spaced; all of them where there are no more."""
+    return np.arange(total) if count >= total else np.arange(count) * total // count
+
+
+def _read_folder(folder: Path) -> Dataset:
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        raise ValueError(
+            f"{str(folder)!r} must hold one folder of images for each class; it holds no folders"
+        )
+    images: list[Path] = []
+    labels: list[int] = []
+    for label, class_folder in enumerate(classes):
+        found = find_images(class_folder)
+        images += found
+        labels += [label] * len(found)
+    names = tuple(path.name for path in classes)
+    return Dataset(images, np.array(labels, np.int64), names, repr(str(folder)))
+
+
+def _read_parquet(path: Path) -> Dataset:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ModuleNotFoundError as error:
+        raise ImportError("parquet files need pyarrow: pip install 'mobilevit_fast[train]'") from error
+    try:
+        table = parquet.read_table(path)
+    except ArrowInvalid as error:
+        raise ValueError(f"{str(path)!r} is not a parquet file: {error}") from error
+    missing = {"image", "label"} - set(table.column_names)
+    if missing:
+        raise ValueError(
+            f"{str(path)!r} has no column {min(missing)!r}; it has {', '.join(table.column_names)}"
+        )
+    images = [_encoded(value, path) for value in table["image"].to_pylist()]
+    labels = np.asarray(table["label"].to_numpy(), np.int64)
+    return Dataset(images, labels, _class_names(table.schema.metadata), repr(str(path)))
+
+
+def _encoded(value: Any, path: Path) -> bytes:
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes):
+        raise ValueError(
+            f"the column 'image' of {str(path)!r} must hold encoded images, got {type(value).__name__}"
+        )
+    return content
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:
+    """The names that the datasets library wrote into the file; None where it did not."""
+    features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    names = features.get("label", {}).get("names")
+    return None if names is None else tuple(str(name) for name in names)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ")

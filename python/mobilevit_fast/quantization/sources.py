@@ -1,0 +1,149 @@
+"""What callers give to be quantised and to calibrate with -> a float checkpoint and a tensor of images."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.evaluation import find_images
+from mobilevit_fast.evaluation.dataset import spread
+from mobilevit_fast.image import ImageSource, Preprocessing, preprocess
+from mobilevit_fast.image.configs import from_timm
+from mobilevit_fast.model import optimize
+from mobilevit_fast.weights import Checkpoint, load_checkpoint
+from mobilevit_fast.weights.labels import (
+    imagenet_labels,
+    labels_from_timm,
+    labels_from_transformers,
+    numbered_labels,
+)
+
+ModelSource = nn.Module | Checkpoint | str | os.PathLike
+Images = str | os.PathLike | Sequence[ImageSource] | np.ndarray | Tensor
+
+ENOUGH = 32
+"""Calibration images with which nothing is wrong."""
+
+MOST = 512
+"""More images than this are thinned out evenly: they would take time and change nothing."""
+
+_LEAST_CORRELATION = 0.2
+"""Between neighbouring pixels; of photographs it is 0.9 and more, of noise 0."""
+
+
+class CalibrationWarning(UserWarning):
+    """The calibration images are not what the model will see, or too few."""
+
+
+def to_checkpoint(source: ModelSource) -> Checkpoint:
+    """The float checkpoint that `source` is or holds.
+
+    Args:
+        source: a module of this project, transformers or timm; or what `load_checkpoint` takes, or gives.
+
+    Raises:
+        TypeError, ValueError: a module that is no MobileViT classifier, or another kind of thing.
+        FileNotFoundError: as `load_checkpoint` does.
+    """
+    if isinstance(source, Checkpoint):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return load_checkpoint(source)
+    if not isinstance(source, nn.Module):
+        raise TypeError(f"cannot quantise a {type(source).__name__}; give a torch module, a path or a hub id")
+    if hasattr(source, "checkpoint"):
+        return source.checkpoint()
+    config, tensors = optimize(source).describe()
+    if "classifier.weight" not in tensors:
+        raise ValueError(
+            f"a {type(source).__name__} has no classifier; give a model for image classification"
+        )
+    labels, preprocessing = _from_timm(source, config) or _from_transformers(source, config)
+    return Checkpoint(config, dict(tensors), preprocessing, labels, source=config.name)
+
+
+def to_images(calibration: Images, preprocessing: Preprocessing) -> Tensor:
+    """float32 [N, 3, H, W], at most `MOST` images.
+
+    Args:
+        calibration: a folder of images, a sequence of what `load_image` takes, or a float array or tensor
+            [N, 3, H, W] that is already preprocessed.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: no images, or some that cannot be read or are not finite.
+
+    Warns:
+        CalibrationWarning: fewer than `ENOUGH` images, or noise instead of photographs.
+    """
+    if isinstance(calibration, str | os.PathLike):
+        calibration = find_images(calibration)
+    if isinstance(calibration, Tensor):
+        calibration = calibration.detach().cpu().numpy()
+    if not len(calibration):
+        raise ValueError("no calibration images were given")
+    chosen = spread(len(calibration), MOST)
+    if isinstance(calibration, np.ndarray) and calibration.dtype.kind == "f":
+        pixels = _check_array(calibration[chosen])
+    else:
+        pixels = preprocess([calibration[index] for index in chosen], preprocessing)
+    _warn_of_poor(pixels)
+    return torch.from_numpy(pixels)
+
+
+def _from_timm(module: nn.Module, config: ModelConfig) -> tuple[tuple[str, ...], Preprocessing] | None:
+    settings = getattr(module, "pretrained_cfg", None)
+    if not isinstance(settings, dict):
+        return None
+    labels = labels_from_timm({"pretrained_cfg": settings})
+    if labels is None or len(labels) != config.num_classes:
+        labels = imagenet_labels() if config.num_classes == 1000 else numbered_labels(config.num_classes)
+    return labels, from_timm(settings)
+
+
+def _from_transformers(module: nn.Module, config: ModelConfig) -> tuple[tuple[str, ...], Preprocessing]:
+    settings: dict[str, Any] = module.config.to_dict()
+    labels = labels_from_transformers({"id2label": {str(k): v for k, v in settings["id2label"].items()}})
+    size = settings.get("image_size", config.image_size)
+    # A model does not hold its processor; these are the values of the apple/* checkpoints.
+    rule = Preprocessing(shortest_edge=round(size * 9 / 8), crop_size=(size, size))
+    return labels or numbered_labels(config.num_classes), rule
+
+
+def _check_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim != 4 or array.shape[1] != 3:
+        raise ValueError(f"a calibration array must be [N, 3, H, W], got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError("the calibration array has values that are not finite")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _warn_of_poor(pixels: np.ndarray) -> None:
+    if len(pixels) < ENOUGH:
+        warnings.warn(
+            f"only {len(pixels)} calibration images; give {ENOUGH} or more like those the model will see",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+    correlation = _neighbour_correlation(pixels)
+    if correlation < _LEAST_CORRELATION:
+        warnings.warn(
+            f"the calibration images look like noise (neighbouring pixels correlate by {correlation:.2f}); "
+            "grids chosen on noise do not fit photographs",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+
+
+def _neighbour_correlation(pixels: np.ndarray) -> float:
+    """Mean over the images of the correlation between a pixel and the next; 0 where nothing varies."""
+    left, right = (pixels[..., part].reshape(len(pixels), -1) for part in (slice(None, -1), slice(1, None)))
+    left, right = (x - x.mean(axis=1, keepdims=True) for x in (left, right))
+    power = np.sqrt((left**2).sum(1) * (right**2).sum(1))
+    return float(np.mean((left * right).sum(1) / np.maximum(power, 1e-12)))
