@@ -25,9 +25,10 @@ PYTHON_MAY_USE = {
     "benchmark": RUNTIME | {"session"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"ops"},
-    "quantization": RUNTIME | {"ops", "model"},
-    "train": RUNTIME | {"ops", "model", "quantization"},
-    "cli": RUNTIME | {"session", "benchmark", "ops", "model", "quantization", "train"},
+    "evaluation": LEAVES | {"decode_ahead"},
+    "quantization": RUNTIME | {"ops", "model", "evaluation"},
+    "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
+    "cli": RUNTIME | {"session", "benchmark", "ops", "model", "evaluation", "quantization", "train"},
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -105,7 +106,9 @@ def test_only_the_module_knows_python(folder):
             assert "pybind11" not in path.read_text(), path
 
 
-@pytest.mark.parametrize("part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "session"}))
+@pytest.mark.parametrize(
+    "part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "evaluation", "session"})
+)
 def test_the_runtime_half_names_no_torch(part):
     """weights may load torch to read a pickled file, and only inside a function."""
     files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else (PACKAGE / part).rglob("*.py")

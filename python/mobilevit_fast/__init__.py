@@ -15,8 +15,22 @@ from typing import Any
 
 _HOMES = {
     "config": ("ModelConfig", "get_config", "list_models"),
+    "evaluation": ("Dataset", "Evaluation", "evaluate", "load_dataset"),
     "image": ("Preprocessing", "load_image", "preprocess"),
     "model": ("create_model", "from_pretrained", "optimize"),
+    "quantization": (
+        "CalibrationWarning",
+        "DynamicInt8",
+        "HalfPrecision",
+        "Mixed",
+        "QuantizedModel",
+        "StaticInt8",
+        "WeightOnly",
+        "convert",
+        "prepare_qat",
+        "quantize",
+        "sensitivity",
+    ),
     "session": ("Prediction", "Session"),
     "weights": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
 }

@@ -1,14 +1,13 @@
 """The network that is quantised computes what the model computes, as long as nothing is rounded."""
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images  # noqa: E402
-from mobilevit_fast.config import list_models  # noqa: E402
-from mobilevit_fast.model import from_checkpoint  # noqa: E402
-from mobilevit_fast.quantization.network import fold_network  # noqa: E402
-from mobilevit_fast.weights.byte_tensors import byte_tensors  # noqa: E402
+from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
+from mobilevit_fast.config import list_models
+from mobilevit_fast.model import from_checkpoint
+from mobilevit_fast.quantization.network import fold_network
+from mobilevit_fast.weights.byte_tensors import byte_tensors
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -6,15 +6,12 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 from mobilevit_fast.cli.exits import BAD_INPUT, OK, complain
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_engine, add_json, open_session, positive
 from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.image import find_images
 from mobilevit_fast.session import Prediction
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""What counts as a photograph in a folder; a file named by itself may have any ending."""
 
 EPILOG = """examples:
   mobilevit-fast classify photo.jpg
@@ -67,17 +64,7 @@ def find_photos(paths: list[str]) -> list[str]:
     """
     photos = []
     for path in paths:
-        if not os.path.isdir(path):
-            photos.append(path)
-            continue
-        found = sorted(
-            str(file)
-            for file in Path(path).rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-        )
-        if not found:
-            raise ValueError(f"folder {path!r} holds no photographs ({', '.join(IMAGE_SUFFIXES)})")
-        photos.extend(found)
+        photos.extend(map(str, find_images(path)) if os.path.isdir(path) else [path])
     return photos
 
 

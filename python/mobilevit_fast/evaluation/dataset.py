@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_fast.image import ImageSource
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+from mobilevit_fast.image import ImageSource, find_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +98,6 @@ def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
     if path.suffix != ".parquet":
         raise ValueError(f"{str(path)!r} is neither a folder of class folders nor a parquet file")
     return _read_parquet(path)
-
-
-def find_images(folder: str | os.PathLike) -> list[Path]:
-    """All image files in a folder and the folders in it, sorted.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: there is no image in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(folder)!r}")
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise ValueError(f"{str(folder)!r} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return images
 
 
 def spread(total: int, count: int) -> np.ndarray:

@@ -1,7 +1,16 @@
 """From an image file, PIL image or array to the float tensor that a checkpoint was trained on."""
 
 from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, load_image
+from mobilevit_fast.image.folder import find_images
 from mobilevit_fast.image.pixels import preprocess, preprocess_one
 from mobilevit_fast.image.preprocessing import Preprocessing
 
-__all__ = ["MAX_PIXELS", "ImageSource", "Preprocessing", "load_image", "preprocess", "preprocess_one"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageSource",
+    "Preprocessing",
+    "find_images",
+    "load_image",
+    "preprocess",
+    "preprocess_one",
+]

@@ -79,12 +79,12 @@ class Layer(nn.Module):
         inputs = self.read(x, second)
         if self.is_integer:
             unit = inputs.unit * self.weight_step()
-            sums = self._apply(inputs.numbers, self.integer_weight(inputs.second_ratio))
+            sums = self._convolve(inputs.numbers, self.integer_weight(inputs.second_ratio))
             sums = _add_channels(sums, round_through(self.bias / unit))
             return Scaled(sums, unit.reshape(-1, 1, 1))
         if self.format.compute == "dynamic":
             return self._dynamic_sums(inputs.numbers)
-        return Scaled(_add_channels(self._apply(inputs.numbers, self.real_weight()), self.bias))
+        return Scaled(_add_channels(self._convolve(inputs.numbers, self.real_weight()), self.bias))
 
     def read(self, x: Scaled, second: Scaled | None = None) -> Inputs:
         """What the layer multiplies its weight with: bytes if it computes on bytes."""
@@ -145,10 +145,10 @@ class Layer(nn.Module):
         step = ((high - low) / 255).clamp(min=torch.finfo(values.dtype).tiny)
         zero_point = (-low / step).round()
         numbers = (round_through(values / step) + zero_point).clamp(0, 255) - zero_point
-        sums = self._apply(numbers, self.integer_weight()) * step
+        sums = self._convolve(numbers, self.integer_weight()) * step
         return Scaled(_add_channels(sums * self.weight_step().reshape(-1, 1, 1), self.bias))
 
-    def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if weight.ndim == 2:
             weight = weight[:, :, None, None]
         padding = weight.shape[-1] // 2

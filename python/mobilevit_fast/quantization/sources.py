@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mobilevit_fast.config import ModelConfig
-from mobilevit_fast.evaluation import find_images
 from mobilevit_fast.evaluation.dataset import spread
-from mobilevit_fast.image import ImageSource, Preprocessing, preprocess
+from mobilevit_fast.image import ImageSource, Preprocessing, find_images, preprocess
 from mobilevit_fast.image.configs import from_timm
 from mobilevit_fast.model import optimize
 from mobilevit_fast.weights import Checkpoint, load_checkpoint
