@@ -216,9 +216,9 @@ size_t AttentionScratchBytes(const AttentionArgs& args) {
 
 // Where a position's tokens lie from its first one, the same for every position and head: a division wherever
 // a token is met would cost a tenth of the time.
-inline void FindTokens(const Map& map, const AttentionArgs& args, int64_t* offsets) {
-  for (int64_t y = 0; y < map.height; y += args.patch_height) {
-    for (int64_t x = 0; x < map.width; x += args.patch_width) {
+inline void FindTokens(const Map& map, int64_t patch_height, int64_t patch_width, int64_t* offsets) {
+  for (int64_t y = 0; y < map.height; y += patch_height) {
+    for (int64_t x = 0; x < map.width; x += patch_width) {
       *offsets++ = y * map.row_stride + x * map.pixel_stride;
     }
   }
@@ -228,8 +228,11 @@ template <class Dot>
 void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
   const AttentionLayout<Dot> layout(args);
   float* slots = static_cast<float*>(scratch);
-  FindTokens(args.qkv, args, reinterpret_cast<int64_t*>(slots + layout.qkv_offsets));
-  FindTokens(args.output, args, reinterpret_cast<int64_t*>(slots + layout.output_offsets));
+  const auto find = [&](const Map& map, int64_t at) {
+    FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(slots + at));
+  };
+  find(args.qkv, layout.qkv_offsets);
+  find(args.output, layout.output_offsets);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
     AttentionHead<Dot>(args, layout, slots, unit).Run();
   }

@@ -14,20 +14,20 @@ struct QueryStatistics {
 
 // What becomes of a tile of scores, keys down and queries across: it is stored, and each query's largest is
 // kept.
-template <int kWidth>
+template <int kWidth, class Scores = Vec, class Score = float>
 struct ScoreEpilogue {
-  float* scores;  // [keys][kWidth]
-  float* largest;
+  Score* scores;  // [keys][kWidth]
+  Score* largest;
 
   template <int kRows, int kVectors>
-  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t key,
+  MVF_INLINE void operator()(Scores (&sum)[kRows][kVectors], const void* /*header*/, int64_t key,
                              int64_t /*query*/, int /*last_lanes*/) const {
     constexpr int kLanes = Vec::kLanes;
     static_assert(kWidth == kLanes * kVectors, "one panel holds the block");
-    float* out = scores + key * kWidth;
+    Score* out = scores + key * kWidth;
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
-      Vec maximum = Vec::Load(largest + kLanes * j);
+      Scores maximum = Scores::Load(largest + kLanes * j);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
         maximum = Max(maximum, sum[i][j]);

@@ -11,6 +11,7 @@
 #include "kernels/int8_words-inl.h"
 #include "kernels/int8_vec_avx512-inl.h"
 #include "kernels/int8_dot_avx512-inl.h"
+#include "kernels/int8_attention_avx512-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on
 

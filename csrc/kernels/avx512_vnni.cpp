@@ -11,6 +11,7 @@
 #include "kernels/table-inl.h"
 #include "kernels/int8_vec_avx512-inl.h"
 #include "kernels/int8_dot_vnni-inl.h"
+#include "kernels/int8_attention_avx512-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on
 

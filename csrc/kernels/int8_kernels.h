@@ -159,17 +159,18 @@ struct Int8InvertedResidualArgs {
 
 // ---- int8_attention -------------------------------------------------------------------------------------
 // q, k and v are bytes around 128 with a scale each. For each position of a patch, head and query t
-//   score_u = score_scale * sum_c (q[t, c] - 128) * (k[u, c] - 128)        the sum exact in 32 bits
-//   p_u = exp(score_u - max score), rounded to 8 bits for the product with v; the divisor is the sum of the
-//   same output = clamp(round(output_multiplier * sum_u p_u * (v[u, c] - 128) / sum_u p_u + output_zero), 0,
-//   255)
+//   score_u = sum_c (q[t, c] - 128) * (k[u, c] - 128)                                   exact in 32 bits
+//   p_u = 255 * exp(score_scale * (score_u - max score)), rounded to 8 bits: the distance is rounded to a
+//   2048th of an octave, and its power of two is int8_exp2-inl.h's
+//   output = clamp(round(fma(sum_u p_u * (v[u, c] - 128), output_multiplier / sum_u p_u, output_zero)))
+// Sums of up to 2^16 tokens and channels fit.
 struct Int8AttentionArgs {
   Map qkv;     // bytes, channels = 3 * dim
   Map output;  // bytes, channels = dim
   int64_t heads = 0;
   int64_t patch_height = 2;
   int64_t patch_width = 2;
-  float score_scale = 1.0f;        // q_scale * k_scale / sqrt(head_dim)
+  float score_scale = 1.0f;        // q_scale * k_scale / sqrt(head_dim), positive
   float output_multiplier = 1.0f;  // v_scale / output_scale
   int32_t output_zero = 0;
   // Work units: (position, head) pairs.

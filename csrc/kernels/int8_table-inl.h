@@ -17,6 +17,8 @@
 #include "kernels/int8_inverted_residual_layout-inl.h"
 #include "kernels/int8_inverted_residual-inl.h"
 #include "kernels/int8_maps-inl.h"
+#include "kernels/int8_attention_tiles-inl.h"
+#include "kernels/int8_attention-inl.h"
 // clang-format on
 
 namespace mvf {
@@ -36,6 +38,7 @@ constexpr Int8Kernels MakeInt8Kernels() {
   kernels.dwconv3x3 = {Int8DwConv3x3ScratchBytes, Int8DwConv3x3Run};
   kernels.inverted_residual_packing = {Int8InvertedResidualPackedBytes, Int8InvertedResidualPack};
   kernels.inverted_residual = {Int8InvertedResidualScratchBytes, Int8InvertedResidualRun};
+  kernels.attention = {Int8AttentionScratchBytes, Int8AttentionRun};
   kernels.quantize = {NoScratch<QuantizeArgs>, QuantizeRun};
   kernels.dequantize = {NoScratch<QuantizeArgs>, DequantizeRun};
   kernels.layer_norm = {NoScratch<Int8LayerNormArgs>, Int8LayerNormRun};

@@ -9,6 +9,7 @@
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
 #include "kernels/int8_vec_scalar-inl.h"
+#include "kernels/int8_attention_scalar-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on
 

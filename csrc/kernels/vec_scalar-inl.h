@@ -56,6 +56,7 @@ inline Vec Add(Vec a, Vec b) { return {a.v + b.v}; }
 inline Vec Sub(Vec a, Vec b) { return {a.v - b.v}; }
 inline Vec Mul(Vec a, Vec b) { return {a.v * b.v}; }
 inline Vec Div(Vec a, Vec b) { return {a.v / b.v}; }
+inline Vec Min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
 inline Vec Max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
 inline Vec Sqrt(Vec a) {
   return ForEachLane([&](int i) { return sqrtf(a.v[i]); });

@@ -1,0 +1,108 @@
+// The arithmetic of 8-bit attention for one head and one block of queries, which lie in lanes, as in
+// attention_tiles-inl.h. Scores lack what the keys' zero point adds to them: it is the same for all keys of a
+// query.
+#pragma once
+
+namespace mvf {
+namespace {
+
+// What softmax keeps of a block of queries, and what outputs need.
+template <int kVectors>
+struct Int8QueryStatistics {
+  alignas(kAlignment) int32_t largest[kVectors * Vec::kLanes];   // score
+  alignas(kAlignment) float multiplier[kVectors * Vec::kLanes];  // of the output, over the sum of weights
+};
+
+struct Int8AttentionScales {
+  float distance;  // of two scores, in steps
+  float output;
+  float output_zero;
+};
+
+// One in each element of a unit.
+template <class Dot>
+constexpr int32_t kOnes = Dot::kUnit == 4 ? 0x01010101 : 0x00010001;
+
+// Weights p = 255 * exp(score - largest) in place of the scores, and what their sums make of the output's
+// multiplier.
+template <class Dot, int kVectors>
+__attribute__((noinline)) void WeighKeys(int32_t* scores, int64_t keys, Int8AttentionScales scales,
+                                         Int8QueryStatistics<kVectors>& statistics) {
+  constexpr int kLanes = Vec::kLanes;
+  constexpr int kWidth = kVectors * kLanes;
+  const Vec scale = Vec::Set(scales.distance);
+  const IntVec ones = IntVec::Set(kOnes<Dot>);
+  IntVec largest[kVectors], total[kVectors];
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) {
+    largest[j] = IntVec::Load(statistics.largest + kLanes * j);
+    total[j] = IntVec::Set(0);
+  }
+  int32_t* weights = scores;
+  for (int64_t key = 0; key < keys; key += Dot::kUnit) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) {
+      Vec distance[Dot::kUnit];
+#pragma GCC unroll 4
+      for (int k = 0; k < Dot::kUnit; ++k) {
+        distance[k] = Vec::Set(kDistanceLimit);
+        if (k == 0 || key + k < keys) {
+          const IntVec score = IntVec::Load(scores + (key + k) * kWidth + kLanes * j);
+          distance[k] = Mul(ToFloat(Sub(largest[j], score)), scale);
+        }
+      }
+      const IntVec weight = WeightUnits<Dot>(distance);
+      total[j] = Dot::MulAdd(weight, ones, total[j]);
+      weight.Store(weights + kLanes * j);
+    }
+    weights += kWidth;
+  }
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) {
+    Div(Vec::Set(scales.output), ToFloat(total[j])).Store(statistics.multiplier + kLanes * j);
+  }
+}
+
+// output[channel, query] = sum_unit values[unit, channel] . weights[unit, query] * multiplier + zero, rounded
+// and at most 255, for kRows channels.
+template <class Dot, int kRows, int kVectors>
+__attribute__((noinline)) void WeighValues(const int32_t* weights, const typename Dot::Unit* values,
+                                           int64_t value_stride, int64_t units, Int8AttentionScales scales,
+                                           const Int8QueryStatistics<kVectors>& statistics, int32_t* output) {
+  constexpr int kLanes = Vec::kLanes;
+  IntVec sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = IntVec::Set(0);
+  }
+  for (int64_t unit = 0; unit < units; ++unit) {
+    IntVec weight[kVectors];
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) weight[j] = IntVec::Load(weights + kLanes * j);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const IntVec value = Dot::Broadcast(values + i);
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        sum[i][j] = Dot::MulAdd(weight[j], value, sum[i][j]);
+        Pin(sum[i][j]);
+      }
+    }
+    weights += kVectors * kLanes;
+    values += value_stride;
+  }
+  const Vec zero = Vec::Set(scales.output_zero), largest = Vec::Set(kByteMax);
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) {
+    const Vec multiplier = Vec::Load(statistics.multiplier + kLanes * j);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const Vec value = FusedMulAdd(ToFloat(sum[i][j]), multiplier, zero);
+      Round(Min(value, largest)).Store(output + kLanes * (kVectors * i + j));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mvf

@@ -1,0 +1,27 @@
+// The weights of 8-bit attention: 2^-t in 8 bits, by integer arithmetic, so that every ISA agrees.
+//
+// A distance counts steps of 2^-kDistanceBits octaves below the largest score. With f its fraction in 16 bits
+// and n its whole part, and a product of 16 bits keeping its upper half,
+//   power  = (0x7fff - f * (kExp2Linear - f * (kExp2Quadratic - f * kExp2Cubic))) >> n
+//   weight = power * kLargestWeight / 0x8000, rounded
+// which is within 0.53 of kLargestWeight * 2^-t.
+#pragma once
+
+#include <cstdint>
+
+namespace mvf {
+namespace {
+
+constexpr int kDistanceBits = 11;
+constexpr float kDistanceSteps = 2954.63944f;  // 2^kDistanceBits * log2(e)
+constexpr int kDistanceLimit = 32767;          // where distances saturate; its weight is 0
+constexpr int kExp2Linear = 22691;
+constexpr int kExp2Quadratic = 7660;
+constexpr int kExp2Cubic = 1355;
+constexpr int kLargestWeight = 255;
+
+// Values whose bytes are interleaved at once.
+constexpr int kInterleaved = 16;
+
+}  // namespace
+}  // namespace mvf
