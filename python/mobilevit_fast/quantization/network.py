@@ -159,10 +159,16 @@ class MobileViTBlock(nn.Module):
             stream = layer(stream)
         y = self.norm(stream)
         if y.numbers.shape[2:] != size:
-            resized = blocks.resize(y.numbers, size)
-            y = y._replace(numbers=resized if y.unit is None else round_through(resized))
+            y = self._resize(y, size)
         y = self.project.activate(self.project(y))
         return self.fuse.activate(self.fuse(x, y))
+
+    def _resize(self, x: Scaled, size: Shape) -> Scaled:
+        if x.unit is None:
+            return x._replace(numbers=blocks.resize(x.numbers, size))
+        # Bytes: which of two neighbours a tie goes to depends on where they count from.
+        zero_point = x.point.zero_point
+        return x._replace(numbers=round_through(blocks.resize(x.numbers + zero_point, size)) - zero_point)
 
 
 class QuantizedMobileViT(nn.Module):

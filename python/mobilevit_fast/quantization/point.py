@@ -103,7 +103,7 @@ class Point(nn.Module):
         return round_through(self._multiply_add(x.numbers, x.unit / step, self.zero_point))
 
     def _added_in_steps(self, x: Scaled, residual: Scaled, step: Tensor) -> Tensor:
-        if residual.unit is None:
+        if x.unit is None or residual.unit is None:
             return self._in_steps(Scaled(x.values + residual.values), step)
         multiplier, zero_point = residual.unit / step, residual.point.zero_point
         offset = self.zero_point - zero_point * multiplier
