@@ -5,17 +5,7 @@ namespace {
 
 const Step& StepOf(const Frame& frame, size_t step) { return frame.plan->steps[step]; }
 
-// A map seen as rows of a matrix: its pixels, one after another.
-struct Rows {
-  void* data;
-  int64_t count;
-  int64_t stride;
-};
-
-Rows TensorRows(const Frame& frame, int tensor) {
-  const Map map = TensorMap(frame, tensor);
-  return {map.data, map.height * map.width, map.channels};
-}
+TensorType TypeOf(const Frame& frame, int tensor) { return frame.plan->tensors[tensor].type; }
 
 }  // namespace
 
@@ -23,6 +13,11 @@ Map TensorMap(const Frame& frame, int tensor) {
   const TensorPlace& place = frame.program->tensors[tensor];
   std::byte* data = frame.arena ? frame.arena + place.offset : nullptr;
   return DenseMap(data, place.height, place.width, frame.plan->tensors[tensor].channels);
+}
+
+Rows TensorRows(const Frame& frame, int tensor) {
+  const Map map = TensorMap(frame, tensor);
+  return {map.data, map.height * map.width, map.channels};
 }
 
 StemArgs BindStem(const Frame& frame, size_t index) {
@@ -67,7 +62,7 @@ LinearArgs BindLinear(const Frame& frame, size_t index) {
   args.input_stride = input.stride;
   args.output = output.data;
   args.output_stride = output.stride;
-  args.float_output = frame.plan->tensors[step.output].is_float;
+  args.float_output = TypeOf(frame, step.output) == TensorType::kFloat;
   if (step.residual != -1) {
     const Rows residual = TensorRows(frame, step.residual);
     args.residual = residual.data;
@@ -120,7 +115,7 @@ ResizeArgs BindResize(const Frame& frame, size_t index) {
   ResizeArgs args;
   args.input = TensorMap(frame, step.input);
   args.output = TensorMap(frame, step.output);
-  args.type = frame.plan->tensors[step.input].is_float ? DType::kF32 : frame.element;
+  args.type = TypeOf(frame, step.input) == TensorType::kFloat ? DType::kF32 : frame.element;
   return args;
 }
 
@@ -129,7 +124,7 @@ GlobalPoolArgs BindGlobalPool(const Frame& frame, size_t index) {
   GlobalPoolArgs args;
   args.input = TensorMap(frame, step.input);
   args.output = TensorMap(frame, step.output).data;
-  args.float_output = frame.plan->tensors[step.output].is_float;
+  args.float_output = TypeOf(frame, step.output) == TensorType::kFloat;
   return args;
 }
 

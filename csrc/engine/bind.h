@@ -1,24 +1,11 @@
 // From a step to its kernel: one function per kind fills the kernel's arguments, one switch picks among them.
 #pragma once
 
-#include "engine/plan.h"
-#include "engine/program.h"
-#include "engine/weights.h"
+#include "engine/frame.h"
+#include "engine/int8_bind.h"
+#include "engine/work.h"
 
 namespace mvf {
-
-// One image on its way through a program.
-struct Frame {
-  const Plan* plan = nullptr;
-  const Program* program = nullptr;
-  const PackedWeights* weights = nullptr;
-  DType element = DType::kF32;
-  std::byte* arena = nullptr;  // null where only sizes are asked
-  Image image;
-};
-
-// A tensor of the frame, dense.
-Map TensorMap(const Frame& frame, int tensor);
 
 StemArgs BindStem(const Frame& frame, size_t step);
 InvertedResidualArgs BindInvertedResidual(const Frame& frame, size_t step);
@@ -30,12 +17,7 @@ LayerNormArgs BindLayerNorm(const Frame& frame, size_t step);
 ResizeArgs BindResize(const Frame& frame, size_t step);
 GlobalPoolArgs BindGlobalPool(const Frame& frame, size_t step);
 
-// Work units of each kind of arguments, and the multiple at which threads divide them: a kernel's tile of
-// rows or channels.
-struct Work {
-  int64_t units = 0;
-  int64_t grain = 1;
-};
+// See Work.
 inline Work WorkOf(const StemArgs& args) { return {args.output.height, 4}; }
 inline Work WorkOf(const InvertedResidualArgs& args) { return {args.output.height, 4}; }
 inline Work WorkOf(const Conv3x3Args& args) { return {args.output.height, 4}; }
@@ -49,13 +31,6 @@ inline Work WorkOf(const LayerNormArgs& args) { return {args.rows, 8}; }
 inline Work WorkOf(const ResizeArgs& args) { return {args.output.height, 1}; }
 inline Work WorkOf(const GlobalPoolArgs& args) { return {args.input.channels, 16}; }
 inline Work WorkOf(const SoftmaxArgs& args) { return {args.rows, 8}; }
-
-// The part of the work that thread `index` of `count` does: contiguous, whole grains.
-inline Range ShareOf(const Work& work, int64_t index, int64_t count) {
-  const int64_t grains = (work.units + work.grain - 1) / work.grain;
-  const int64_t begin = grains * index / count * work.grain, end = grains * (index + 1) / count * work.grain;
-  return {begin, end < work.units ? end : work.units};
-}
 
 // Calls visit(kernel, args) with the step's kernel in `table` and its arguments.
 template <class Visit>
@@ -77,9 +52,13 @@ void VisitStep(const KernelTable& table, const Frame& frame, size_t step, Visit&
       return visit(table.layer_norm, BindLayerNorm(frame, step));
     case StepKind::kResizeToPatch:
     case StepKind::kResizeLike:
+      if (frame.plan->tensors[frame.plan->steps[step].input].type == TensorType::kBytes)
+        return visit(table.int8->resize, BindResize(frame, step));
       return visit(table.resize, BindResize(frame, step));
     case StepKind::kGlobalPool:
       return visit(table.global_pool, BindGlobalPool(frame, step));
+    default:
+      return VisitInt8Step(*table.int8, frame, step, visit);
   }
 }
 

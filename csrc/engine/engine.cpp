@@ -37,6 +37,10 @@ void ForgetWeights(Plan& plan) {
     step.conv_weights = {};
     step.inverted_residual_weights = {};
     step.gamma = step.beta = nullptr;
+    step.int8_linear_weights = {};
+    step.int8_ffn_weights = {};
+    step.int8_conv_weights = {};
+    step.int8_inverted_residual_weights = {};
   }
 }
 
@@ -77,7 +81,7 @@ class Engine::SerialLease {
 Engine::Engine(Plan plan, const KernelTable& table, int threads)
     : plan_(std::move(plan)),
       table_(table),
-      facts_(CheckPlan(plan_)),
+      facts_(CheckPlan(plan_, table)),
       weights_(plan_, table),
       pool_(threads),
       team_workspaces_(static_cast<size_t>(threads)) {
@@ -135,7 +139,8 @@ void Engine::RunSteps(const Frame& frame, const Team& team, std::byte* scratch,
 void Engine::WriteOutputs(const Frame& frame, int64_t index, float* const* outputs) const {
   for (size_t i = 0; i < plan_.outputs.size(); ++i) {
     const int tensor = plan_.outputs[i];
-    const DType type = plan_.tensors[tensor].is_float ? DType::kF32 : table_.element;
+    const bool is_float = plan_.tensors[tensor].type == TensorType::kFloat;
+    const DType type = is_float ? DType::kF32 : table_.element;
     WritePlanar(TensorMap(frame, tensor), type, outputs[i] + index * OutputElements(*frame.program, i));
   }
 }

@@ -9,4 +9,7 @@ namespace mvf {
 // the table's own elements whose operands stay in the caches.
 double MeasurePeak(const KernelTable& table, double seconds);
 
+// The same of bytes; the table must have 8-bit kernels.
+double MeasureInt8Peak(const KernelTable& table, double seconds);
+
 }  // namespace mvf

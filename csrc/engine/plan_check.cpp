@@ -1,45 +1,33 @@
 #include "engine/plan_check.h"
 
-#include <cmath>
-#include <stdexcept>
+#include "engine/int8_plan_check.h"
+#include "engine/step_checker.h"
 
 namespace mvf {
 namespace {
 
-// Far above any network's, and small enough that products of two never overflow.
-constexpr int64_t kMaxChannels = 1 << 20;
-constexpr int64_t kMaxPatch = 1 << 10;
-
-class Checker {
+class Checker : private StepChecker {
  public:
-  explicit Checker(const Plan& plan)
-      : plan_(plan),
-        written_(plan.tensors.size(), false),
-        facts_{std::vector<bool>(plan.tensors.size(), false)} {}
+  explicit Checker(const Plan& plan) : StepChecker(plan) {}
 
   PlanFacts Run() {
     CheckTensors();
-    if (plan_.steps.empty()) throw std::invalid_argument("the plan has no steps");
-    for (step_index_ = 0; step_index_ < plan_.steps.size(); ++step_index_)
-      CheckStep(plan_.steps[step_index_]);
+    if (plan().steps.empty()) throw std::invalid_argument("the plan has no steps");
+    for (size_t i = 0; i < plan().steps.size(); ++i) {
+      Begin(i);
+      CheckStep(plan().steps[i]);
+    }
     CheckOutputs();
-    return facts_;
+    return facts();
   }
 
  private:
-  [[noreturn]] void Fail(const std::string& problem) const {
-    throw std::invalid_argument(Describe(plan_, step_index_) + ": " + problem);
-  }
-  void Require(bool condition, const std::string& problem) const {
-    if (!condition) Fail(problem);
-  }
-
   void CheckTensors() const {
-    if (plan_.image_channels < 1 || plan_.image_channels > kMaxChannels) {
-      throw std::invalid_argument("image_channels is " + std::to_string(plan_.image_channels));
+    if (plan().image_channels < 1 || plan().image_channels > kMaxChannels) {
+      throw std::invalid_argument("image_channels is " + std::to_string(plan().image_channels));
     }
-    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
-      const int64_t channels = plan_.tensors[i].channels;
+    for (size_t i = 0; i < plan().tensors.size(); ++i) {
+      const int64_t channels = plan().tensors[i].channels;
       if (channels < 1 || channels > kMaxChannels) {
         throw std::invalid_argument("tensor " + std::to_string(i) + " has " + std::to_string(channels) +
                                     " channels; expected 1 to " + std::to_string(kMaxChannels));
@@ -48,74 +36,20 @@ class Checker {
   }
 
   void CheckOutputs() const {
-    if (plan_.outputs.empty()) throw std::invalid_argument("the plan has no outputs");
-    for (int output : plan_.outputs) {
-      if (output < 0 || static_cast<size_t>(output) >= plan_.tensors.size() || !written_[output]) {
+    if (plan().outputs.empty()) throw std::invalid_argument("the plan has no outputs");
+    for (int output : plan().outputs) {
+      if (output < 0 || static_cast<size_t>(output) >= plan().tensors.size() || !is_written(output)) {
         throw std::invalid_argument("output " + std::to_string(output) + " is no tensor that a step writes");
+      }
+      if (TypeOf(output) == TensorType::kBytes) {
+        throw std::invalid_argument("output " + std::to_string(output) +
+                                    " has type bytes; put a dequantize step behind it");
       }
     }
   }
 
-  const PlanTensor& Tensor(const char* role, int index) const {
-    Require(index >= 0 && static_cast<size_t>(index) < plan_.tensors.size(),
-            std::string(role) + " is tensor " + std::to_string(index) + ", and the plan has tensors 0 to " +
-                std::to_string(static_cast<int64_t>(plan_.tensors.size()) - 1));
-    return plan_.tensors[index];
-  }
-
-  void RequireChannels(const char* role, int index, int64_t channels) const {
-    const int64_t has = plan_.tensors[index].channels;
-    Require(has == channels, std::string(role) + " (tensor " + std::to_string(index) + ") has " +
-                                 std::to_string(has) + " channels; expected " + std::to_string(channels));
-  }
-
-  void RequireFloat(const char* role, int index, bool is_float) const {
-    Require(plan_.tensors[index].is_float == is_float, std::string(role) + " (tensor " +
-                                                           std::to_string(index) + ") must have is_float " +
-                                                           (is_float ? "true" : "false"));
-  }
-
-  void CheckRead(const char* role, int index) const {
-    Tensor(role, index);
-    Require(written_[index],
-            std::string(role) + " (tensor " + std::to_string(index) + ") is read before any step writes it");
-  }
-
-  void CheckMap(const char* role, int index) const {
-    CheckRead(role, index);
-    Require(!facts_.is_vector[index],
-            std::string(role) + " (tensor " + std::to_string(index) + ") is a vector; this step needs a map");
-  }
-
-  void Write(int index, bool is_vector) {
-    Tensor("output", index);
-    Require(!written_[index], "tensor " + std::to_string(index) + " is written a second time");
-    written_[index] = true;
-    facts_.is_vector[index] = is_vector;
-  }
-
-  void CheckStride(int64_t stride) const {
-    Require(stride == 1 || stride == 2, "stride is " + std::to_string(stride) + "; expected 1 or 2");
-  }
-
-  void CheckEpsilon(float epsilon) const {
-    Require(std::isfinite(epsilon) && epsilon >= 0, "epsilon must be finite and not negative");
-  }
-
-  void CheckPatch(const Step& step) const {
-    const bool fits = step.patch_height >= 1 && step.patch_height <= kMaxPatch && step.patch_width >= 1 &&
-                      step.patch_width <= kMaxPatch;
-    Require(fits, "patch is " + std::to_string(step.patch_height) + "x" + std::to_string(step.patch_width) +
-                      "; expected sides of 1 to " + std::to_string(kMaxPatch));
-  }
-
-  void RequireWeights(std::initializer_list<const float*> weights) const {
-    for (const float* weight : weights) Require(weight != nullptr, "a weight is missing");
-  }
-
   void CheckStep(const Step& step) {
-    Require((step.kind == StepKind::kStem) == (step_index_ == 0),
-            "the first step, and no other, is the stem");
+    Require(IsStem(step.kind) == (step_index() == 0), "the first step, and no other, is the stem");
     switch (step.kind) {
       case StepKind::kStem:
         return CheckStem(step);
@@ -137,22 +71,23 @@ class Checker {
         return CheckResizeLike(step);
       case StepKind::kGlobalPool:
         return CheckGlobalPool(step);
+      default:
+        return CheckInt8Step(*this, step);
     }
-    Fail("unknown kind");
   }
 
   void CheckStem(const Step& step) {
     const Conv3x3Shape& conv = step.conv;
     CheckStride(conv.stride);
-    Require(conv.in == plan_.image_channels, "the weight reads " + std::to_string(conv.in) +
-                                                 " channels; the image has " +
-                                                 std::to_string(plan_.image_channels));
+    Require(conv.in == plan().image_channels, "the weight reads " + std::to_string(conv.in) +
+                                                  " channels; the image has " +
+                                                  std::to_string(plan().image_channels));
     Require(conv.in_second == 0, "the stem has one input");
     Require(conv.algorithm == ConvAlgorithm::kDirect, "the stem's algorithm must be direct");
     RequireWeights({step.conv_weights.weight});
     Write(step.output, false);
     RequireChannels("output", step.output, conv.out);
-    RequireFloat("output", step.output, false);
+    RequireType("output", step.output, TensorType::kElement);
   }
 
   void CheckInvertedResidual(const Step& step) {
@@ -160,7 +95,7 @@ class Checker {
     CheckStride(shape.stride);
     CheckMap("input", step.input);
     RequireChannels("input", step.input, shape.in);
-    RequireFloat("input", step.input, false);
+    RequireType("input", step.input, TensorType::kElement);
     Require(shape.expanded >= 1 && shape.expanded <= kMaxChannels,
             "it expands to " + std::to_string(shape.expanded) + " channels");
     Require(!shape.residual || (shape.stride == 1 && shape.in == shape.out),
@@ -169,7 +104,7 @@ class Checker {
     RequireWeights({weights.expand.weight, weights.depthwise.weight, weights.project.weight});
     Write(step.output, false);
     RequireChannels("output", step.output, shape.out);
-    RequireFloat("output", step.output, false);
+    RequireType("output", step.output, TensorType::kElement);
   }
 
   void CheckConv3x3(const Step& step) {
@@ -178,45 +113,50 @@ class Checker {
     Require(conv.algorithm == ConvAlgorithm::kDirect || conv.stride == 1, "Winograd needs stride 1");
     CheckMap("input", step.input);
     RequireChannels("input", step.input, conv.in);
-    RequireFloat("input", step.input, false);
+    RequireType("input", step.input, TensorType::kElement);
     if (conv.in_second > 0) {
       CheckMap("second_input", step.second_input);
       RequireChannels("second_input", step.second_input, conv.in_second);
-      RequireFloat("second_input", step.second_input, false);
+      RequireType("second_input", step.second_input, TensorType::kElement);
     } else {
       Require(conv.in_second == 0 && step.second_input == -1, "second_input needs weights of its channels");
     }
     RequireWeights({step.conv_weights.weight});
     Write(step.output, false);
     RequireChannels("output", step.output, conv.out);
-    RequireFloat("output", step.output, false);
+    RequireType("output", step.output, TensorType::kElement);
   }
 
   void CheckLinear(const Step& step) {
     const LinearShape& linear = step.linear;
     CheckRead("input", step.input);
     RequireChannels("input", step.input, linear.in);
-    RequireFloat("input", step.input, linear.normalize);
+    if (linear.normalize) {
+      RequireType("input", step.input, TensorType::kFloat);
+    } else {
+      RequireType("input", step.input, TensorType::kElement);
+    }
     if (linear.normalize) CheckEpsilon(linear.epsilon);
     RequireWeights({step.linear_weights.weight});
     const bool in_place = step.residual != -1 && step.residual == step.output;
     if (step.residual != -1) {
       CheckRead("residual", step.residual);
       RequireChannels("residual", step.residual, linear.out);
-      Require(facts_.is_vector[step.residual] == facts_.is_vector[step.input],
+      Require(is_vector(step.residual) == is_vector(step.input),
               "residual and input must both be maps or both be vectors");
       Require(step.residual != step.input || !in_place, "it cannot overwrite its own input");
     }
-    if (!in_place) Write(step.output, facts_.is_vector[step.input]);
+    if (!in_place) Write(step.output, is_vector(step.input));
     RequireChannels("output", step.output, linear.out);
-    if (step.residual != -1) RequireFloat("residual", step.residual, plan_.tensors[step.output].is_float);
+    if (step.residual != -1) RequireType("residual", step.residual, TypeOf(step.output));
+    RequireNoBytes("output", step.output);
   }
 
   void CheckFfn(const Step& step) const {
     CheckRead("input", step.input);
     Require(step.output == step.input, "ffn works in place: output must be its input");
     RequireChannels("input", step.input, step.ffn.dim);
-    RequireFloat("input", step.input, true);
+    RequireType("input", step.input, TensorType::kFloat);
     CheckEpsilon(step.ffn.epsilon);
     Require(step.ffn.hidden >= 1 && step.ffn.hidden <= kMaxChannels,
             "its hidden width is " + std::to_string(step.ffn.hidden));
@@ -224,35 +164,28 @@ class Checker {
   }
 
   void CheckAttention(const Step& step) {
-    CheckMap("input", step.input);
-    CheckPatch(step);
-    const int64_t channels = plan_.tensors[step.input].channels;
-    Require(channels % 3 == 0,
-            "input has " + std::to_string(channels) + " channels; expected q, k and v of equal width");
-    const int64_t dim = channels / 3;
-    Require(step.heads >= 1 && dim % step.heads == 0,
-            std::to_string(step.heads) + " heads do not divide " + std::to_string(dim) + " channels");
-    RequireFloat("input", step.input, false);
+    const int64_t dim = CheckQkv(step);
+    RequireType("input", step.input, TensorType::kElement);
     Write(step.output, false);
     RequireChannels("output", step.output, dim);
-    RequireFloat("output", step.output, false);
+    RequireType("output", step.output, TensorType::kElement);
   }
 
   void CheckLayerNorm(const Step& step) {
     CheckRead("input", step.input);
-    RequireFloat("input", step.input, true);
+    RequireType("input", step.input, TensorType::kFloat);
     CheckEpsilon(step.epsilon);
     RequireWeights({step.gamma, step.beta});
-    Write(step.output, facts_.is_vector[step.input]);
-    RequireChannels("output", step.output, plan_.tensors[step.input].channels);
-    RequireFloat("output", step.output, false);
+    Write(step.output, is_vector(step.input));
+    RequireChannels("output", step.output, ChannelsOf(step.input));
+    RequireType("output", step.output, TensorType::kElement);
   }
 
   void CheckResize(const Step& step) {
     CheckMap("input", step.input);
     Write(step.output, false);
-    RequireChannels("output", step.output, plan_.tensors[step.input].channels);
-    RequireFloat("output", step.output, plan_.tensors[step.input].is_float);
+    RequireChannels("output", step.output, ChannelsOf(step.input));
+    RequireType("output", step.output, TypeOf(step.input));
   }
 
   void CheckResizeToPatch(const Step& step) {
@@ -267,15 +200,11 @@ class Checker {
 
   void CheckGlobalPool(const Step& step) {
     CheckMap("input", step.input);
-    RequireFloat("input", step.input, false);
+    RequireType("input", step.input, TensorType::kElement);
     Write(step.output, true);
-    RequireChannels("output", step.output, plan_.tensors[step.input].channels);
+    RequireChannels("output", step.output, ChannelsOf(step.input));
+    RequireNoBytes("output", step.output);
   }
-
-  const Plan& plan_;
-  size_t step_index_ = 0;
-  std::vector<bool> written_;
-  PlanFacts facts_;
 };
 
 }  // namespace
@@ -302,6 +231,38 @@ const char* NameOf(StepKind kind) {
       return "resize_like";
     case StepKind::kGlobalPool:
       return "global_pool";
+    case StepKind::kInt8Stem:
+      return "int8_stem";
+    case StepKind::kInt8InvertedResidual:
+      return "int8_inverted_residual";
+    case StepKind::kInt8Conv3x3:
+      return "int8_conv3x3";
+    case StepKind::kInt8Linear:
+      return "int8_linear";
+    case StepKind::kInt8Ffn:
+      return "int8_ffn";
+    case StepKind::kInt8Attention:
+      return "int8_attention";
+    case StepKind::kInt8LayerNorm:
+      return "int8_layer_norm";
+    case StepKind::kInt8GlobalPool:
+      return "int8_global_pool";
+    case StepKind::kQuantize:
+      return "quantize";
+    case StepKind::kDequantize:
+      return "dequantize";
+  }
+  return "unknown";
+}
+
+const char* NameOf(TensorType type) {
+  switch (type) {
+    case TensorType::kElement:
+      return "element";
+    case TensorType::kFloat:
+      return "float";
+    case TensorType::kBytes:
+      return "bytes";
   }
   return "unknown";
 }
@@ -312,5 +273,11 @@ std::string Describe(const Plan& plan, size_t step) {
 }
 
 PlanFacts CheckPlan(const Plan& plan) { return Checker(plan).Run(); }
+
+PlanFacts CheckPlan(const Plan& plan, const KernelTable& table) {
+  PlanFacts facts = CheckPlan(plan);
+  CheckInt8Kernels(plan, table);
+  return facts;
+}
 
 }  // namespace mvf

@@ -1,4 +1,4 @@
-// Refuses a plan that the engine could not run, before any of its weights is touched.
+// Refuses a plan that the engine could not run, before any of its weights is packed.
 #pragma once
 
 #include <vector>
@@ -9,6 +9,9 @@ namespace mvf {
 
 // How messages and profiles call a kind: "inverted_residual", "linear", ...
 const char* NameOf(StepKind kind);
+
+// "element", "float" or "bytes"
+const char* NameOf(TensorType type);
 
 // "step 3 (linear 'classifier')"
 std::string Describe(const Plan& plan, size_t step);
@@ -24,5 +27,8 @@ struct PlanFacts {
 // and linear's residual), a first step that is not the stem, impossible strides, heads or patches, missing
 // weights.
 PlanFacts CheckPlan(const Plan& plan);
+
+// The same, and for a step whose kernel that table lacks.
+PlanFacts CheckPlan(const Plan& plan, const KernelTable& table);
 
 }  // namespace mvf

@@ -59,32 +59,44 @@ class Builder {
     place.height = size.height;
     place.width = size.width;
     const size_t pixels = CheckedProduct(static_cast<size_t>(size.height), static_cast<size_t>(size.width));
-    const size_t element = plan_.tensors[tensor].is_float ? sizeof(float) : SizeOfElement();
-    place.bytes =
-        CheckedProduct(CheckedProduct(pixels, static_cast<size_t>(plan_.tensors[tensor].channels)), element);
+    const PlanTensor& planned = plan_.tensors[tensor];
+    place.bytes = CheckedProduct(CheckedProduct(pixels, static_cast<size_t>(planned.channels)),
+                                 SizeOfElement(planned.type));
     program_.naive_bytes = CheckedSum(program_.naive_bytes, RoundUp(place.bytes, kCacheLine));
   }
 
-  size_t SizeOfElement() const { return mvf::SizeOf(element_); }
+  size_t SizeOfElement(TensorType type) const {
+    if (type == TensorType::kBytes) return sizeof(uint8_t);
+    return type == TensorType::kFloat ? sizeof(float) : mvf::SizeOf(element_);
+  }
 
   void InferOutput(const Step& step) {
     switch (step.kind) {
       case StepKind::kStem:
         return SetOutput(step.output, Strided({program_.height, program_.width}, step.conv.stride));
+      case StepKind::kInt8Stem:
+        return SetOutput(step.output, Strided({program_.height, program_.width}, step.int8_conv.stride));
       case StepKind::kInvertedResidual:
         return SetOutput(step.output, Strided(SizeOfTensor(step.input), step.inverted_residual.stride));
-      case StepKind::kConv3x3: {
+      case StepKind::kInt8InvertedResidual:
+        return SetOutput(step.output, Strided(SizeOfTensor(step.input), step.int8_inverted_residual.stride));
+      case StepKind::kConv3x3:
+      case StepKind::kInt8Conv3x3: {
         if (step.second_input != -1) RequireSameSize(step.input, step.second_input, "concatenated");
-        return SetOutput(step.output, Strided(SizeOfTensor(step.input), step.conv.stride));
+        const int64_t stride = step.kind == StepKind::kConv3x3 ? step.conv.stride : step.int8_conv.stride;
+        return SetOutput(step.output, Strided(SizeOfTensor(step.input), stride));
       }
-      case StepKind::kLinear: {
+      case StepKind::kLinear:
+      case StepKind::kInt8Linear: {
         if (step.residual != -1) RequireSameSize(step.input, step.residual, "added");
         if (step.output == step.residual) return;
         return SetOutput(step.output, SizeOfTensor(step.input));
       }
       case StepKind::kFfn:
+      case StepKind::kInt8Ffn:
         return;
-      case StepKind::kAttention: {
+      case StepKind::kAttention:
+      case StepKind::kInt8Attention: {
         const Size size = SizeOfTensor(step.input);
         if (size.height % step.patch_height != 0 || size.width % step.patch_width != 0) {
           Fail("patches of " + ToString({step.patch_height, step.patch_width}) +
@@ -93,6 +105,9 @@ class Builder {
         return SetOutput(step.output, size);
       }
       case StepKind::kLayerNorm:
+      case StepKind::kInt8LayerNorm:
+      case StepKind::kQuantize:
+      case StepKind::kDequantize:
         return SetOutput(step.output, SizeOfTensor(step.input));
       case StepKind::kResizeToPatch: {
         const Size size = SizeOfTensor(step.input);
@@ -102,6 +117,7 @@ class Builder {
       case StepKind::kResizeLike:
         return SetOutput(step.output, SizeOfTensor(step.like));
       case StepKind::kGlobalPool:
+      case StepKind::kInt8GlobalPool:
         return SetOutput(step.output, {1, 1});
     }
   }
@@ -117,9 +133,9 @@ class Builder {
       const Step& step = plan_.steps[i];
       const int at = static_cast<int>(i);
       last_use_[step.output] = at;
-      if (step.kind != StepKind::kStem) last_use_[step.input] = at;
-      if (step.kind == StepKind::kConv3x3 && step.second_input != -1) last_use_[step.second_input] = at;
-      if (step.kind == StepKind::kLinear && step.residual != -1) last_use_[step.residual] = at;
+      for (int read : ReadBy(step)) {
+        if (read != -1) last_use_[read] = at;
+      }
     }
     for (int output : plan_.outputs) last_use_[output] = INT_MAX;
   }
@@ -148,7 +164,8 @@ class Builder {
 
   // The input whose memory the step's output takes over, or -1.
   int SharedSource(const Step& step, int at) {
-    if (step.kind == StepKind::kLinear && step.residual != -1) {
+    const bool is_linear = step.kind == StepKind::kLinear || step.kind == StepKind::kInt8Linear;
+    if (is_linear && step.residual != -1) {
       const bool overwrites_input = block_of_[step.residual] == block_of_[step.input];
       return DiesHere(step.residual, at) && !overwrites_input ? step.residual : -1;
     }

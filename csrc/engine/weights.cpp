@@ -25,17 +25,37 @@ void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
       return visit(table.linear_packing, step.linear, step.linear_weights);
     case StepKind::kFfn:
       return visit(table.ffn_packing, step.ffn, step.ffn_weights);
+    case StepKind::kInt8Stem:
+      return visit(table.int8->stem_packing, step.int8_conv, step.int8_conv_weights);
+    case StepKind::kInt8Conv3x3:
+      return visit(table.int8->conv3x3_packing, step.int8_conv, step.int8_conv_weights);
+    case StepKind::kInt8InvertedResidual:
+      return visit(table.int8->inverted_residual_packing, step.int8_inverted_residual,
+                   step.int8_inverted_residual_weights);
+    case StepKind::kInt8Linear:
+      return visit(table.int8->linear_packing, step.int8_linear, step.int8_linear_weights);
+    case StepKind::kInt8Ffn:
+      return visit(table.int8->ffn_packing, step.int8_ffn, step.int8_ffn_weights);
     case StepKind::kLayerNorm:
     case StepKind::kAttention:
     case StepKind::kResizeToPatch:
     case StepKind::kResizeLike:
     case StepKind::kGlobalPool:
+    case StepKind::kInt8LayerNorm:
+    case StepKind::kInt8Attention:
+    case StepKind::kInt8GlobalPool:
+    case StepKind::kQuantize:
+    case StepKind::kDequantize:
       return;
   }
 }
 
+bool IsLayerNorm(const Step& step) {
+  return step.kind == StepKind::kLayerNorm || step.kind == StepKind::kInt8LayerNorm;
+}
+
 size_t BytesOf(const Step& step, const KernelTable& table, const Plan& plan) {
-  if (step.kind == StepKind::kLayerNorm) return 2 * RowBytes(plan.tensors[step.input].channels);
+  if (IsLayerNorm(step)) return 2 * RowBytes(plan.tensors[step.input].channels);
   size_t bytes = 0;
   VisitPacking(step, table, [&](const auto& packing, const auto& shape, const auto&) {
     bytes = RoundUp(packing.packed_bytes(shape), kAlignment);
@@ -56,7 +76,7 @@ PackedWeights::PackedWeights(const Plan& plan, const KernelTable& table) : steps
   std::byte* place = buffer_.data();
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
-    if (step.kind == StepKind::kLayerNorm) {
+    if (IsLayerNorm(step)) {
       const int64_t channels = plan.tensors[step.input].channels;
       float* gamma = reinterpret_cast<float*>(place);
       float* beta = reinterpret_cast<float*>(place + RowBytes(channels));

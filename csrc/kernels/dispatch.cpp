@@ -68,7 +68,23 @@ size_t AllowedCount() {
   return PositionOf(cap, std::string(kCapVariable) + "='" + cap + "'") + 1;
 }
 
+const char* NameOf(Precision precision) {
+  switch (precision) {
+    case Precision::kFp32:
+      return "fp32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kInt8:
+      return "int8";
+  }
+  return "unknown";
+}
+
 const char* NameOf(DType element) { return element == DType::kBf16 ? "bf16" : "fp32"; }
+
+bool Serves(const KernelTable& table, Precision precision) {
+  return precision != Precision::kInt8 || table.int8 != nullptr;
+}
 
 std::string MissingFeature(const Candidate& candidate) {
   for (std::string_view feature : candidate.needs) {
@@ -79,38 +95,38 @@ std::string MissingFeature(const Candidate& candidate) {
 
 }  // namespace
 
-std::vector<const KernelTable*> RunnableTables(DType element) {
+std::vector<const KernelTable*> RunnableTables(Precision precision) {
   std::vector<const KernelTable*> tables;
   const size_t allowed = AllowedCount();
   for (size_t i = 0; i < allowed; ++i) {
     const Candidate& candidate = Candidates()[i];
-    if (candidate.element == element && MissingFeature(candidate).empty())
-      tables.push_back(candidate.table());
+    if (candidate.element != ElementOf(precision) || !MissingFeature(candidate).empty()) continue;
+    if (Serves(*candidate.table(), precision)) tables.push_back(candidate.table());
   }
   return tables;
 }
 
-const KernelTable& BestTable(DType element) {
-  const std::vector<const KernelTable*> tables = RunnableTables(element);
+const KernelTable& BestTable(Precision precision) {
+  const std::vector<const KernelTable*> tables = RunnableTables(precision);
   if (!tables.empty()) return *tables.back();
   std::string reasons;
   for (const Candidate& candidate : Candidates()) {
-    if (candidate.element != element) continue;
+    if (candidate.element != ElementOf(precision)) continue;
     const std::string missing = MissingFeature(candidate);
     reasons += "; " + std::string(candidate.name) + " " +
                (missing.empty() ? "is above the cap " + std::string(kCapVariable) : "needs " + missing);
   }
-  throw std::invalid_argument(std::string("no kernels for ") + NameOf(element) + " can run here" +
+  throw std::invalid_argument(std::string("no kernels for ") + NameOf(precision) + " can run here" +
                               (reasons.empty() ? "; this build has none" : reasons) +
                               "; use precision='fp32'");
 }
 
-const KernelTable& TableByName(const std::string& name, DType element) {
+const KernelTable& TableByName(const std::string& name, Precision precision) {
   const size_t position = PositionOf(name, "isa='" + name + "'");
   const Candidate& candidate = Candidates()[position];
-  if (candidate.element != element) {
+  if (candidate.element != ElementOf(precision)) {
     throw std::invalid_argument("isa='" + name + "' computes in " + NameOf(candidate.element) + ", not in " +
-                                NameOf(element) + "; use isa=None for the best that fits");
+                                NameOf(precision) + "; use isa=None for the best that fits");
   }
   const std::string missing = MissingFeature(candidate);
   if (!missing.empty()) {
@@ -121,7 +137,12 @@ const KernelTable& TableByName(const std::string& name, DType element) {
     throw std::invalid_argument("isa='" + name + "' is above the cap " + kCapVariable + "='" +
                                 std::getenv(kCapVariable) + "'; raise or unset that variable");
   }
-  return *candidate.table();
+  const KernelTable& table = *candidate.table();
+  if (!Serves(table, precision)) {
+    throw std::invalid_argument("isa='" + name + "' has no kernels for " + NameOf(precision) +
+                                "; use isa=None for the best that has");
+  }
+  return table;
 }
 
 }  // namespace mvf

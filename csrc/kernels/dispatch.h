@@ -15,15 +15,22 @@ const KernelTable* Avx512Table();
 const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
 
-// Tables of one element type that this CPU can run, slowest first, up to the one that the environment
+// What a network computes in: kInt8 takes a table of float elements that has 8-bit kernels beside them.
+enum class Precision { kFp32, kBf16, kInt8 };
+
+constexpr DType ElementOf(Precision precision) {
+  return precision == Precision::kBf16 ? DType::kBf16 : DType::kF32;
+}
+
+// Tables for one precision that this CPU can run, slowest first, up to the one that the environment
 // variable MOBILEVIT_FAST_ISA names. Throws std::invalid_argument where that is no table's name.
-std::vector<const KernelTable*> RunnableTables(DType element = DType::kF32);
+std::vector<const KernelTable*> RunnableTables(Precision precision = Precision::kFp32);
 
 // The fastest of them. Throws std::invalid_argument, with what is missing, where there is none.
-const KernelTable& BestTable(DType element = DType::kF32);
+const KernelTable& BestTable(Precision precision = Precision::kFp32);
 
-// The one of that name. Throws std::invalid_argument, with the reason, where it cannot run or holds elements
-// of another type.
-const KernelTable& TableByName(const std::string& name, DType element = DType::kF32);
+// The one of that name. Throws std::invalid_argument, with the reason, where it cannot run or is not for that
+// precision.
+const KernelTable& TableByName(const std::string& name, Precision precision = Precision::kFp32);
 
 }  // namespace mvf

@@ -15,15 +15,17 @@ std::string Describe(const py::array& array) {
          ToString(Shape(array.shape(), array.shape() + array.ndim()));
 }
 
-py::array RequireFloat32(py::handle object, const std::string& name, const char* layout) {
+template <class T>
+py::array RequireArray(py::handle object, const std::string& name, const char* layout) {
+  const std::string type = py::str(py::dtype::of<T>()).template cast<std::string>();
+  const std::string article = type.front() == 'i' ? "an " : "a ";
   const std::string expected =
-      name + " must be a float32 NumPy array" + (*layout ? " of shape " : "") + layout;
+      name + " must be " + article + type + " NumPy array" + (*layout ? " of shape " : "") + layout;
   if (!py::isinstance<py::array>(object)) {
     throw py::type_error(expected + ", got " + Py_TYPE(object.ptr())->tp_name);
   }
   auto array = py::reinterpret_borrow<py::array>(object);
-  if (!py::isinstance<py::array_t<float>>(object))
-    throw py::type_error(expected + ", got " + Describe(array));
+  if (!py::isinstance<py::array_t<T>>(object)) throw py::type_error(expected + ", got " + Describe(array));
   return array;
 }
 
@@ -89,7 +91,7 @@ std::string ToString(const Shape& shape) {
 }
 
 FloatView ReadFloat32(py::handle object, const std::string& name, const Shape& expected, const char* layout) {
-  const py::array array = RequireFloat32(object, name, layout);
+  const py::array array = RequireArray<float>(object, name, layout);
   FloatView view = ViewOf(array, name);
   if (!Matches(view, expected)) {
     throw std::invalid_argument(name + " must be a float32 NumPy array of shape " + layout + ", got " +
@@ -99,14 +101,15 @@ FloatView ReadFloat32(py::handle object, const std::string& name, const Shape& e
 }
 
 FloatView ReadFloat32(py::handle object, const std::string& name) {
-  const py::array array = RequireFloat32(object, name, "");
+  const py::array array = RequireArray<float>(object, name, "");
   if (array.ndim() < 1) throw std::invalid_argument(name + " needs at least one dimension");
   return ViewOf(array, name);
 }
 
-py::array_t<float> ReadWeight(py::handle object, const std::string& name, const Shape& expected) {
+template <class T>
+py::array_t<T> ReadWeight(py::handle object, const std::string& name, const Shape& expected) {
   const std::string layout = ToString(expected);
-  const py::array array = RequireFloat32(object, name, layout.c_str());
+  const py::array array = RequireArray<T>(object, name, layout.c_str());
   const Shape shape(array.shape(), array.shape() + array.ndim());
   if (!Matches({nullptr, shape, {}}, expected)) {
     throw std::invalid_argument(name + " must have shape " + layout + ", got " + ToString(shape));
@@ -114,10 +117,15 @@ py::array_t<float> ReadWeight(py::handle object, const std::string& name, const 
   for (int64_t size : shape) {
     if (size == 0) throw std::invalid_argument(name + " has no elements: its shape is " + ToString(shape));
   }
-  auto dense = py::array_t<float, py::array::c_style>::ensure(array);
+  auto dense = py::array_t<T, py::array::c_style>::ensure(array);
   if (!dense) throw py::error_already_set();
   return std::move(dense);
 }
+
+template py::array_t<float> ReadWeight<float>(py::handle, const std::string&, const Shape&);
+template py::array_t<int8_t> ReadWeight<int8_t>(py::handle, const std::string&, const Shape&);
+template py::array_t<uint8_t> ReadWeight<uint8_t>(py::handle, const std::string&, const Shape&);
+template py::array_t<int32_t> ReadWeight<int32_t>(py::handle, const std::string&, const Shape&);
 
 Output MakeOutput(py::handle out, const Shape& shape, const std::vector<Named>& read) {
   if (out.is_none()) {

@@ -38,8 +38,9 @@ FloatView ReadFloat32(py::handle array, const std::string& name, const Shape& ex
 // The same for any rank of at least 1.
 FloatView ReadFloat32(py::handle array, const std::string& name);
 
-// A dense copy of a weight, or the weight itself where it is dense.
-py::array_t<float> ReadWeight(py::handle array, const std::string& name, const Shape& expected);
+// A dense copy of a weight, or the weight itself where it is dense. T: float, int8_t, uint8_t, int32_t.
+template <class T>
+py::array_t<T> ReadWeight(py::handle array, const std::string& name, const Shape& expected);
 
 // `out` checked: writeable, of that shape, and apart from the arrays that are read; or a new array where it
 // is None.

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "kernels/kernel_table.h"
+#include "kernels/dispatch.h"
 
 namespace mvf {
 
@@ -16,10 +16,10 @@ void BindRowOps(pybind11::module_& ops);
 void BindConvolutionOps(pybind11::module_& ops);
 void BindMapOps(pybind11::module_& ops);
 
-// The table of an `isa` argument (None for the best of that element type), the element type of a `precision`
-// argument, and the count of a `threads` argument (None for the default).
-const KernelTable& ReadIsa(const pybind11::object& isa, DType element = DType::kF32);
-DType ReadPrecision(const pybind11::object& precision);
+// The table of an `isa` argument (None for the best of that precision), a `precision` argument, and the count
+// of a `threads` argument (None for the default).
+const KernelTable& ReadIsa(const pybind11::object& isa, Precision precision = Precision::kFp32);
+Precision ReadPrecision(const pybind11::object& precision);
 int ReadThreads(const pybind11::object& threads);
 
 }  // namespace mvf

@@ -33,11 +33,13 @@ class DictReader {
   }
   int64_t Int(const char* key, int64_t least, int64_t most, int64_t otherwise);
   bool Bool(const char* key, bool otherwise);
+  float Float(const char* key) { return ReadFloat(Required(key), NameOf(key)); }
   float Float(const char* key, float otherwise);
   py::list List(const char* key);
   DictReader Dict(const char* key) { return DictReader(Required(key), NameOf(key)); }
-  py::array_t<float> Weight(const char* key, const Shape& shape) {
-    return ReadWeight(Required(key), NameOf(key), shape);
+  template <class T = float>
+  py::array_t<T> Weight(const char* key, const Shape& shape) {
+    return ReadWeight<T>(Required(key), NameOf(key), shape);
   }
 
   // ValueError where the dict has a key that nothing has asked for.

@@ -11,15 +11,16 @@
 
 namespace mvf {
 
-const KernelTable& ReadIsa(const py::object& isa, DType element) {
-  return isa.is_none() ? BestTable(element) : TableByName(ReadString(isa, "isa"), element);
+const KernelTable& ReadIsa(const py::object& isa, Precision precision) {
+  return isa.is_none() ? BestTable(precision) : TableByName(ReadString(isa, "isa"), precision);
 }
 
-DType ReadPrecision(const py::object& precision) {
+Precision ReadPrecision(const py::object& precision) {
   const std::string name = ReadString(precision, "precision");
-  if (name == "fp32") return DType::kF32;
-  if (name == "bf16") return DType::kBf16;
-  throw std::invalid_argument("precision must be 'fp32' or 'bf16', got '" + name + "'");
+  if (name == "fp32") return Precision::kFp32;
+  if (name == "bf16") return Precision::kBf16;
+  if (name == "int8") return Precision::kInt8;
+  throw std::invalid_argument("precision must be 'fp32', 'bf16' or 'int8', got '" + name + "'");
 }
 
 int ReadThreads(const py::object& threads) {
@@ -59,10 +60,11 @@ PYBIND11_MODULE(_C, module) {
   module.def(
       "measure_peak",
       [](const py::object& isa, const py::object& precision) {
-        const KernelTable& table = ReadIsa(isa, ReadPrecision(precision));
+        const Precision computed = ReadPrecision(precision);
+        const KernelTable& table = ReadIsa(isa, computed);
         constexpr double kSeconds = 0.5;
         py::gil_scoped_release unlocked;
-        return MeasurePeak(table, kSeconds);
+        return computed == Precision::kInt8 ? MeasureInt8Peak(table, kSeconds) : MeasurePeak(table, kSeconds);
       },
       py::arg("isa") = py::none(), py::arg("precision") = "fp32",
       "Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.");

@@ -37,7 +37,7 @@ int64_t ReadStride(const Object& stride) { return ReadInt(stride, "stride", 1, 2
 
 Weight Weight::Required(const Object& object, const char* name, const Shape& shape) {
   Weight weight;
-  weight.array_ = ReadWeight(object, name, shape);
+  weight.array_ = ReadWeight<float>(object, name, shape);
   return weight;
 }
 

@@ -5,14 +5,21 @@
 
 #include "engine/plan_check.h"
 #include "python/dict_reader.h"
+#include "python/int8_plan_dict.h"
 
 namespace mvf {
 namespace {
 
-constexpr StepKind kKinds[] = {
-    StepKind::kStem,       StepKind::kInvertedResidual, StepKind::kConv3x3,   StepKind::kLinear,
-    StepKind::kFfn,        StepKind::kAttention,        StepKind::kLayerNorm, StepKind::kResizeToPatch,
-    StepKind::kResizeLike, StepKind::kGlobalPool};
+constexpr StepKind kKinds[] = {StepKind::kStem,          StepKind::kInvertedResidual,
+                               StepKind::kConv3x3,       StepKind::kLinear,
+                               StepKind::kFfn,           StepKind::kAttention,
+                               StepKind::kLayerNorm,     StepKind::kResizeToPatch,
+                               StepKind::kResizeLike,    StepKind::kGlobalPool,
+                               StepKind::kInt8Stem,      StepKind::kInt8InvertedResidual,
+                               StepKind::kInt8Conv3x3,   StepKind::kInt8Linear,
+                               StepKind::kInt8Ffn,       StepKind::kInt8Attention,
+                               StepKind::kInt8LayerNorm, StepKind::kInt8GlobalPool,
+                               StepKind::kQuantize,      StepKind::kDequantize};
 
 StepKind ReadKind(const std::string& name, const std::string& where) {
   std::string known;
@@ -21,6 +28,16 @@ StepKind ReadKind(const std::string& name, const std::string& where) {
     known += (known.empty() ? "" : ", ") + std::string(NameOf(kind));
   }
   throw std::invalid_argument(where + "['kind'] is '" + name + "'; expected one of " + known);
+}
+
+TensorType ReadTensorType(DictReader& reader) {
+  const py::object value = reader.Optional("type");
+  if (value.is_none()) return TensorType::kElement;
+  const std::string name = ReadString(value, reader.NameOf("type"));
+  for (TensorType type : {TensorType::kElement, TensorType::kFloat, TensorType::kBytes}) {
+    if (name == NameOf(type)) return type;
+  }
+  throw std::invalid_argument(reader.NameOf("type") + " is '" + name + "'; expected element, float or bytes");
 }
 
 class PlanReader {
@@ -48,7 +65,7 @@ class PlanReader {
   void ReadTensors(const py::list& tensors) {
     for (size_t i = 0; i < tensors.size(); ++i) {
       DictReader reader(tensors[i], "plan['tensors'][" + std::to_string(i) + "]");
-      plan().tensors.push_back({reader.Int("channels", 1, INT_MAX), reader.Bool("is_float", false)});
+      plan().tensors.push_back({reader.Int("channels", 1, INT_MAX), ReadTensorType(reader)});
       reader.Finish();
     }
   }
@@ -69,10 +86,6 @@ class PlanReader {
 
   static int Tensor(DictReader& reader, const char* key) {
     return ReadIndex(reader.Required(key), reader.NameOf(key));
-  }
-
-  static int OptionalTensor(DictReader& reader, const char* key) {
-    return static_cast<int>(reader.Int(key, -1, INT_MAX, -1));
   }
 
   // Keeps the array alive for as long as the plan points into it.
@@ -96,22 +109,8 @@ class PlanReader {
     return ReadWeights<LinearWeights>(parent, key, {out, in}, out);
   }
 
-  static Activation ReadActivation(DictReader& reader) {
-    const std::string name = reader.NameOf("activation");
-    const py::object value = reader.Optional("activation");
-    const std::string activation = value.is_none() ? "none" : ReadString(value, name);
-    if (activation == "none") return Activation::kNone;
-    if (activation == "silu") return Activation::kSilu;
-    throw std::invalid_argument(name + " is '" + activation + "'; expected none or silu");
-  }
-
-  static void ReadPatch(DictReader& reader, Step& step) {
-    step.patch_height = reader.Int("patch_height", 1, INT_MAX, step.patch_height);
-    step.patch_width = reader.Int("patch_width", 1, INT_MAX, step.patch_width);
-  }
-
   void ReadFields(DictReader& reader, Step& step) {
-    if (step.kind != StepKind::kStem) step.input = Tensor(reader, "input");
+    if (!IsStem(step.kind)) step.input = Tensor(reader, "input");
     step.output = Tensor(reader, "output");
     switch (step.kind) {
       case StepKind::kStem:
@@ -119,10 +118,10 @@ class PlanReader {
       case StepKind::kInvertedResidual:
         return ReadInvertedResidual(reader, step);
       case StepKind::kConv3x3:
-        step.second_input = OptionalTensor(reader, "second_input");
+        step.second_input = ReadOptionalTensor(reader, "second_input");
         return ReadConv(reader, step);
       case StepKind::kLinear:
-        step.residual = OptionalTensor(reader, "residual");
+        step.residual = ReadOptionalTensor(reader, "residual");
         return ReadLinear(reader, step);
       case StepKind::kFfn:
         return ReadFfn(reader, step);
@@ -138,6 +137,11 @@ class PlanReader {
         return;
       case StepKind::kGlobalPool:
         return;
+      case StepKind::kInt8LayerNorm:
+        ReadLayerNorm(reader, step);
+        return ReadGrid(reader, step);
+      default:
+        return ReadInt8Fields(reader, step, result_.arrays);
     }
   }
 
@@ -215,6 +219,24 @@ class PlanReader {
 };
 
 }  // namespace
+
+Activation ReadActivation(DictReader& reader) {
+  const std::string name = reader.NameOf("activation");
+  const py::object value = reader.Optional("activation");
+  const std::string activation = value.is_none() ? "none" : ReadString(value, name);
+  if (activation == "none") return Activation::kNone;
+  if (activation == "silu") return Activation::kSilu;
+  throw std::invalid_argument(name + " is '" + activation + "'; expected none or silu");
+}
+
+int ReadOptionalTensor(DictReader& reader, const char* key) {
+  return static_cast<int>(reader.Int(key, -1, INT_MAX, -1));
+}
+
+void ReadPatch(DictReader& reader, Step& step) {
+  step.patch_height = reader.Int("patch_height", 1, INT_MAX, step.patch_height);
+  step.patch_width = reader.Int("patch_width", 1, INT_MAX, step.patch_width);
+}
 
 PlanWithArrays ReadPlan(py::handle plan) { return PlanReader().Read(plan); }
 

@@ -11,7 +11,7 @@ Array = NDArray[np.float32]
 max_threads: Final[int]
 
 def isa_tables(precision: str = "fp32") -> list[str]:
-    """Names of the kernel tables of that precision ("fp32" or "bf16") that can run here, slowest first.
+    """Names of the kernel tables of that precision ("fp32", "bf16", "int8") that can run here, slowest first.
 
     The environment variable MOBILEVIT_FAST_ISA names the last one that may.
 
@@ -61,15 +61,15 @@ class Shapes(TypedDict):
 class Engine:
     """A plan with its weights packed for one ISA, ready to run.
 
-    `plan` is what `mobilevit_fast.lower.lower` makes, csrc/engine/plan.h field by field:
+    `plan` is what `mobilevit_fast.lower.lower` and `lower_quantized` make, csrc/engine/plan.h field by field:
 
-        {"tensors": [{"channels": int, "is_float": bool}, ...],
+        {"tensors": [{"channels": int, "type": str}, ...],
          "steps": [{"kind": str, "name": str, "input": int, "output": int, ...}, ...],
          "outputs": [int, ...],
          "image_channels": 3}
 
-    csrc/python/plan_dict.h lists the keys of each kind of step. Arrays are copied; the plan is not needed
-    afterwards.
+    csrc/python/plan_dict.h and int8_plan_dict.h list the keys of each kind of step. Arrays are copied; the
+    plan is not needed afterwards.
 
     One engine may be used from several threads at once: a call that finds its threads busy runs on its
     caller's alone. A batch gives each thread whole images; what is left over, and a single image, is divided
@@ -79,7 +79,8 @@ class Engine:
         plan: the network.
         isa: name of a kernel table, None for the best.
         threads: how many threads one call may use, the caller among them; None for `default_threads()`.
-        precision: "fp32", or "bf16": activations and weights in bfloat16, sums in float.
+        precision: "fp32"; "bf16": activations and weights in bfloat16, sums in float; "int8" for a plan with
+            steps on bytes: a kernel table that has kernels for them, its float steps in float32.
 
     Raises:
         TypeError, ValueError: a plan that cannot run, with the step and the key; an unknown `isa` or one that

@@ -25,6 +25,7 @@ class Folding:
     def __init__(self, config: ModelConfig, tensors: Mapping[str, np.ndarray]) -> None:
         self.config = config
         self.tensors = tensors
+        self.shapes = layer_shapes(config)
 
     def take(self, name: str, shape: Shape) -> np.ndarray:
         """The tensor `name` in float64."""
@@ -62,7 +63,7 @@ class Folding:
 
     def layer(self, name: str) -> FoldedLayer:
         """Any layer of `layer_shapes`, by its name."""
-        out, inputs, *kernel = layer_shapes(self.config)[name]
+        out, inputs, *kernel = self.shapes[name]
         if name.endswith(".embed"):
             return self.take(f"{name}.weight", (out, inputs, *kernel)), None
         if kernel:

@@ -8,12 +8,12 @@ the engine infers them from each image.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
-from mobilevit_fast.folding import Folding
+from mobilevit_fast.folding import FoldedLayer, Folding
 
 PRECISIONS = ("fp32", "bf16")
 """Precisions that the engine computes in."""
@@ -53,22 +53,7 @@ def lower(
         ValueError: unknown precision or output, or a tensor that is missing or has the wrong shape, named.
     """
     check_precision(precision)
-    unknown = [name for name in outputs if name not in OUTPUTS]
-    if unknown or not outputs:
-        raise ValueError(f"outputs must name some of {', '.join(OUTPUTS)}; got {list(outputs)}")
-    last = max(OUTPUTS.index(name) for name in outputs)
-    lowering = _Lowering(config, tensors, precision)
-    named = {}
-    for name, tensor in lowering.network(reverse_channels):
-        named[name] = tensor
-        if name == OUTPUTS[last]:
-            break
-    return {
-        "image_channels": 3,
-        "tensors": lowering.tensors,
-        "steps": lowering.steps,
-        "outputs": [named[name] for name in outputs],
-    }
+    return Lowering(config, Folding(config, tensors), precision).plan(outputs, reverse_channels)
 
 
 def check_precision(precision: str) -> None:
@@ -88,15 +73,48 @@ def convolution_algorithm(map_size: int, precision: str) -> str:
     return "winograd2" if map_size >= 3 else "direct"
 
 
-class _Lowering:
+class LayerSource(Protocol):
+    """Where weights come from, every norm but the last of each transformer folded in."""
+
+    def layer(self, name: str) -> FoldedLayer:
+        """Weight and bias of a layer of `layer_shapes`."""
+
+    def scale_and_shift(self, name: str, dim: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of the layer norm `name`."""
+
+
+class Lowering:
     """One lowering: reads `weights`, appends to `tensors` and `steps`."""
 
-    def __init__(self, config: ModelConfig, source: Mapping[str, np.ndarray], precision: str) -> None:
+    def __init__(self, config: ModelConfig, weights: LayerSource, precision: str) -> None:
         self.config = config
         self.precision = precision
-        self.weights = Folding(config, source)
+        self.weights = weights
         self.tensors: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
+
+    def plan(self, outputs: Sequence[str], reverse_channels: bool) -> dict[str, Any]:
+        """The network up to the last of `outputs`, as `lower` returns it."""
+        unknown = [name for name in outputs if name not in OUTPUTS]
+        if unknown or not outputs:
+            raise ValueError(f"outputs must name some of {', '.join(OUTPUTS)}; got {list(outputs)}")
+        last = max(OUTPUTS.index(name) for name in outputs)
+        named = {}
+        for name, tensor in self.network(reverse_channels):
+            if name in outputs:
+                named[name] = self.handed_out(tensor)
+            if name == OUTPUTS[last]:
+                break
+        return {
+            "image_channels": 3,
+            "tensors": self.tensors,
+            "steps": self.steps,
+            "outputs": [named[name] for name in outputs],
+        }
+
+    def handed_out(self, x: int) -> int:
+        """The tensor that a plan hands out for `x`."""
+        return x
 
     # ---- the network, top to bottom; every method returns the index of the tensor it computed
 
@@ -116,16 +134,14 @@ class _Lowering:
                 row = TRANSFORMER_STAGES.index(stage)
                 x = self.mobilevit_block(f"stages.{stage}.1", x, channels, size, row)
             yield f"stages.{stage}", x
-        head = self.weights.convolution("head", channels, config.head_channels, 1)
-        x = self.linear("head", x, *head, activation="silu")
+        x = self.linear("head", x, activation="silu")
         yield "features", x
-        x = self.append("global_pool", "pool", config.head_channels, input=x)
+        x = self.global_pool("pool", x)
         yield "pooled", x
-        classifier = self.weights.fully_connected("classifier", config.head_channels, config.num_classes)
-        yield "logits", self.linear("classifier", x, *classifier, is_float=True)
+        yield "logits", self.linear("classifier", x, type="float")
 
     def stem(self, reverse_channels: bool) -> int:
-        weight, bias = self.weights.convolution("stem", 3, self.config.stem_channels, 3)
+        weight, bias = self.weights.layer("stem")
         if reverse_channels:
             weight = weight[:, ::-1]
         return self.append(
@@ -137,10 +153,7 @@ class _Lowering:
         )
 
     def inverted_residual(self, name: str, x: int, channels: int, out_channels: int, stride: int) -> int:
-        expanded = self.config.expanded_channels(channels)
-        expand = self.weights.convolution(f"{name}.expand", channels, expanded, 1)
-        depthwise, depthwise_bias = self.weights.convolution(f"{name}.depthwise", 1, expanded, 3)
-        project = self.weights.convolution(f"{name}.project", expanded, out_channels, 1)
+        depthwise, depthwise_bias = self.weights.layer(f"{name}.depthwise")
         return self.append(
             "inverted_residual",
             name,
@@ -148,18 +161,18 @@ class _Lowering:
             input=x,
             inverted_residual={
                 "in": channels,
-                "expanded": expanded,
+                "expanded": self.config.expanded_channels(channels),
                 "out": out_channels,
                 "stride": stride,
-                "residual": stride == 1 and channels == out_channels,
+                "residual": has_residual(channels, out_channels, stride),
             },
             inverted_residual_weights={
-                "expand": _linear_weights(*expand),
+                "expand": _linear_weights(*self.weights.layer(f"{name}.expand")),
                 "depthwise": {
                     "weight": _float32(depthwise[:, 0].transpose(1, 2, 0)),
                     "bias": _float32(depthwise_bias),
                 },
-                "project": _linear_weights(*project),
+                "project": _linear_weights(*self.weights.layer(f"{name}.project")),
             },
         )
 
@@ -167,56 +180,44 @@ class _Lowering:
         dim, patch = self.config.transformer_dims[row], self.config.patch_size
         patch_size = {"patch_height": patch, "patch_width": patch}
         local = self.conv3x3(f"{name}.local", x, NONE, channels, size)
-        embed = self.weights.take(f"{name}.embed.weight", (dim, channels, 1, 1))
-        stream = self.linear(f"{name}.embed", local, embed, None, is_float=True)
+        stream = self.linear(f"{name}.embed", local, type="float")
         resize = f"{name}.resize_to_patch"
-        stream = self.append("resize_to_patch", resize, dim, is_float=True, input=stream, **patch_size)
+        stream = self.append("resize_to_patch", resize, dim, type="float", input=stream, **patch_size)
         for layer in range(self.config.transformer_layers[row]):
             self.transformer_layer(f"{name}.layers.{layer}", stream, dim, patch_size)
-        gamma, beta = self.weights.scale_and_shift(f"{name}.norm", dim)
-        y = self.append(
-            "layer_norm",
-            f"{name}.norm",
-            dim,
-            input=stream,
-            epsilon=self.config.layer_norm_eps,
-            gamma=_float32(gamma),
-            beta=_float32(beta),
-        )
-        y = self.append("resize_like", f"{name}.resize_like", dim, input=y, like=x)
-        project = self.weights.convolution(f"{name}.project", dim, channels, 1)
-        y = self.linear(f"{name}.project", y, *project, activation="silu")
+        y = self.layer_norm(f"{name}.norm", stream, dim)
+        y = self.resize_like(f"{name}.resize_like", y, x, dim)
+        y = self.linear(f"{name}.project", y, activation="silu")
         return self.conv3x3(f"{name}.fuse", x, y, channels, size)
 
     def transformer_layer(self, name: str, stream: int, dim: int, patch_size: dict[str, int]) -> None:
         """Both halves add to the float `stream` in place."""
-        qkv = self.weights.normalized(f"{name}.attention.qkv", dim, 3 * dim)
-        y = self.linear(f"{name}.attention.qkv", stream, *qkv, normalize=True)
-        heads = self.config.num_heads
-        y = self.append("attention", f"{name}.attention", dim, input=y, heads=heads, **patch_size)
-        projection = self.weights.fully_connected(f"{name}.attention.projection", dim, dim)
-        self.linear(f"{name}.attention.projection", y, *projection, residual=stream)
-        self.ffn(name, stream, dim)
+        y = self.linear(f"{name}.attention.qkv", stream, normalize=True)
+        y = self.attention(f"{name}.attention", y, dim, patch_size)
+        self.linear(f"{name}.attention.projection", y, residual=stream)
+        self.ffn(f"{name}.ffn", stream, dim)
+
+    def attention(self, name: str, qkv: int, dim: int, patch_size: dict[str, int]) -> int:
+        return self.append("attention", name, dim, input=qkv, heads=self.config.num_heads, **patch_size)
 
     def ffn(self, name: str, stream: int, dim: int) -> None:
-        hidden = self.config.ffn_dim(dim)
-        up = self.weights.normalized(f"{name}.ffn.up", dim, hidden)
-        down = self.weights.fully_connected(f"{name}.ffn.down", hidden, dim)
         self.append(
             "ffn",
-            f"{name}.ffn",
+            name,
             dim,
             input=stream,
             output=stream,
-            ffn={"dim": dim, "hidden": hidden, "epsilon": self.config.layer_norm_eps},
-            ffn_weights={"up": _linear_weights(*up), "down": _linear_weights(*down)},
+            ffn={"dim": dim, "hidden": self.config.ffn_dim(dim), "epsilon": self.config.layer_norm_eps},
+            ffn_weights={
+                part: _linear_weights(*self.weights.layer(f"{name}.{part}")) for part in ("up", "down")
+            },
         )
 
     # ---- single steps
 
     def conv3x3(self, name: str, x: int, second: int, channels: int, size: int) -> int:
         in_second = 0 if second == NONE else channels
-        weight, bias = self.weights.convolution(name, channels + in_second, channels, 3)
+        weight, bias = self.weights.layer(name)
         return self.append(
             "conv3x3",
             name,
@@ -238,21 +239,20 @@ class _Lowering:
         self,
         name: str,
         x: int,
-        weight: np.ndarray,
-        bias: np.ndarray | None,
         *,
         activation: str = "none",
         normalize: bool = False,
-        is_float: bool = False,
+        type: str = "element",
         residual: int = NONE,
     ) -> int:
         """A 1x1 convolution or fully connected layer; a residual is added to in place."""
+        weight, bias = self.weights.layer(name)
         out, inputs = weight.shape[:2]
         return self.append(
             "linear",
             name,
             out,
-            is_float=is_float,
+            type=type,
             input=x,
             residual=residual,
             output=residual,
@@ -266,22 +266,46 @@ class _Lowering:
             linear_weights=_linear_weights(weight, bias),
         )
 
+    def layer_norm(self, name: str, stream: int, dim: int, kind: str = "layer_norm", **fields: Any) -> int:
+        gamma, beta = self.weights.scale_and_shift(name, dim)
+        return self.append(
+            kind,
+            name,
+            dim,
+            input=stream,
+            epsilon=self.config.layer_norm_eps,
+            gamma=_float32(gamma),
+            beta=_float32(beta),
+            **fields,
+        )
+
+    def resize_like(self, name: str, x: int, like: int, dim: int) -> int:
+        return self.append("resize_like", name, dim, type=self.tensors[x]["type"], input=x, like=like)
+
+    def global_pool(self, name: str, x: int) -> int:
+        return self.append("global_pool", name, self.config.head_channels, input=x)
+
     def append(
         self,
         kind: str,
         name: str,
         channels: int,
         *,
-        is_float: bool = False,
+        type: str = "element",
         output: int = NONE,
         **fields: Any,
     ) -> int:
         """Appends a step that writes the tensor `output`, or a new one of `channels` channels."""
         if output == NONE:
             output = len(self.tensors)
-            self.tensors.append({"channels": channels, "is_float": is_float})
+            self.tensors.append({"channels": channels, "type": type})
         self.steps.append({"kind": kind, "name": name, **fields, "output": output})
         return output
+
+
+def has_residual(channels: int, out_channels: int, stride: int) -> bool:
+    """Whether an inverted residual adds its input."""
+    return stride == 1 and channels == out_channels
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

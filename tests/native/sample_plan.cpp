@@ -16,9 +16,9 @@ class PlanMaker {
     const int first = InvertedResidual(stem, 8, 16, 8, 1, true);
     const int map = InvertedResidual(first, 8, 24, 10, 2, false);
     const int local = Conv3x3(map, -1, 10, 0, 10);
-    const int embedded = Linear("embed", local, 10, 12, true);
+    const int embedded = Linear("embed", local, 10, 12, TensorType::kFloat);
     const int stream = Resize(StepKind::kResizeToPatch, "to patch", embedded, -1);
-    Step& qkv = NewStep(StepKind::kLinear, "qkv", stream, NewTensor(36, false));
+    Step& qkv = NewStep(StepKind::kLinear, "qkv", stream, NewTensor(36));
     qkv.linear.in = 12;
     qkv.linear.out = 36;
     qkv.linear.normalize = true;
@@ -28,16 +28,16 @@ class PlanMaker {
     Ffn(added);
     const int norm = LayerNorm(added);
     const int resized = Resize(StepKind::kResizeLike, "like", norm, map);
-    const int projected = Linear("project", resized, 12, 10, false);
+    const int projected = Linear("project", resized, 12, 10);
     const int fused = Conv3x3(map, projected, 10, 10, 14);
-    const int pooled = NewTensor(14, false);
+    const int pooled = NewTensor(14);
     NewStep(StepKind::kGlobalPool, "pool", fused, pooled);
-    plan_.outputs = {fused, Linear("classifier", pooled, 14, 5, true)};
+    plan_.outputs = {fused, Linear("classifier", pooled, 14, 5, TensorType::kFloat)};
   }
 
  private:
-  int NewTensor(int64_t channels, bool is_float) {
-    plan_.tensors.push_back({channels, is_float});
+  int NewTensor(int64_t channels, TensorType type = TensorType::kElement) {
+    plan_.tensors.push_back({channels, type});
     return static_cast<int>(plan_.tensors.size()) - 1;
   }
 
@@ -51,7 +51,7 @@ class PlanMaker {
   }
 
   int Stem(int64_t out) {
-    Step& step = NewStep(StepKind::kStem, "stem", -1, NewTensor(out, false));
+    Step& step = NewStep(StepKind::kStem, "stem", -1, NewTensor(out));
     step.conv.in = 3;
     step.conv.out = out;
     step.conv.stride = 2;
@@ -61,7 +61,7 @@ class PlanMaker {
   }
 
   int InvertedResidual(int input, int64_t in, int64_t expanded, int64_t out, int64_t stride, bool residual) {
-    Step& step = NewStep(StepKind::kInvertedResidual, "residual", input, NewTensor(out, false));
+    Step& step = NewStep(StepKind::kInvertedResidual, "residual", input, NewTensor(out));
     step.inverted_residual = {in, expanded, out, stride, residual};
     step.inverted_residual_weights = {weights_.Linear(expanded, in),
                                       {weights_.Make(9 * expanded), weights_.Make(expanded)},
@@ -70,7 +70,7 @@ class PlanMaker {
   }
 
   int Conv3x3(int input, int second, int64_t in, int64_t in_second, int64_t out) {
-    Step& step = NewStep(StepKind::kConv3x3, second == -1 ? "local" : "fuse", input, NewTensor(out, false));
+    Step& step = NewStep(StepKind::kConv3x3, second == -1 ? "local" : "fuse", input, NewTensor(out));
     step.second_input = second;
     step.conv.in = in;
     step.conv.in_second = in_second;
@@ -80,8 +80,8 @@ class PlanMaker {
     return step.output;
   }
 
-  int Linear(const char* name, int input, int64_t in, int64_t out, bool is_float) {
-    Step& step = NewStep(StepKind::kLinear, name, input, NewTensor(out, is_float));
+  int Linear(const char* name, int input, int64_t in, int64_t out, TensorType type = TensorType::kElement) {
+    Step& step = NewStep(StepKind::kLinear, name, input, NewTensor(out, type));
     step.linear.in = in;
     step.linear.out = out;
     step.linear_weights = weights_.Linear(out, in);
@@ -90,20 +90,20 @@ class PlanMaker {
 
   int Resize(StepKind kind, const char* name, int input, int like) {
     const PlanTensor source = plan_.tensors[static_cast<size_t>(input)];
-    Step& step = NewStep(kind, name, input, NewTensor(source.channels, source.is_float));
+    Step& step = NewStep(kind, name, input, NewTensor(source.channels, source.type));
     step.like = like;
     return step.output;
   }
 
   int Attention(int qkv) {
-    Step& step = NewStep(StepKind::kAttention, "attention", qkv, NewTensor(12, false));
+    Step& step = NewStep(StepKind::kAttention, "attention", qkv, NewTensor(12));
     step.heads = 3;
     return step.output;
   }
 
   // Into a tensor of its own: the arena has to see that the residual ends here.
   int Add(int input, int residual) {
-    const int sum = Linear("projection", input, 12, 12, true);
+    const int sum = Linear("projection", input, 12, 12, TensorType::kFloat);
     plan_.steps.back().residual = residual;
     return sum;
   }
@@ -116,7 +116,7 @@ class PlanMaker {
   }
 
   int LayerNorm(int input) {
-    Step& step = NewStep(StepKind::kLayerNorm, "norm", input, NewTensor(12, false));
+    Step& step = NewStep(StepKind::kLayerNorm, "norm", input, NewTensor(12));
     step.gamma = weights_.Make(12);
     step.beta = weights_.Make(12);
     return step.output;

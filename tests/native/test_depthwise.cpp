@@ -147,7 +147,7 @@ TEST(depthwise, inverted_residual_in_bfloat16) {
       RunInRanges(PlainTable().inverted_residual_packing, PlainTable().inverted_residual, args, weights,
                   expected, height);
       args.input.data = rounded.data();
-      for (const KernelTable* table : RunnableTables(DType::kBf16)) {
+      for (const KernelTable* table : RunnableTables(Precision::kBf16)) {
         std::vector<Bf16> result(static_cast<size_t>(height * width * shape.out));
         args.output = DenseMap(result.data(), height, width, shape.out);
         const auto& packing = table->inverted_residual_packing;

@@ -33,7 +33,7 @@ TEST(plan_check, structure) {
   REFUSES("no outputs", sample.plan.outputs.clear());
   REFUSES("output 99", sample.plan.outputs = {99});
   REFUSES("output -1", sample.plan.outputs = {-1});
-  REFUSES("output 0", sample.plan.tensors.push_back({8, false}); sample.plan.steps.resize(1);
+  REFUSES("output 0", sample.plan.tensors.push_back({8, TensorType::kElement}); sample.plan.steps.resize(1);
           sample.plan.steps[0].output = static_cast<int>(sample.plan.tensors.size()) - 1;
           sample.plan.outputs = {0});
   REFUSES("image_channels", sample.plan.image_channels = 0);
@@ -51,7 +51,8 @@ TEST(plan_check, tensors) {
   REFUSES("a second time", sample.step("norm").output = sample.step("attention").output);
   REFUSES("channels; expected 10",
           sample.plan.tensors[static_cast<size_t>(sample.step("local").output)].channels = 11);
-  REFUSES("is_float", sample.plan.tensors[static_cast<size_t>(sample.step("norm").output)].is_float = true);
+  REFUSES("type element",
+          sample.plan.tensors[static_cast<size_t>(sample.step("norm").output)].type = TensorType::kFloat);
   REFUSES("is a vector", Step again = sample.step("pool"); again.input = again.output;
           sample.plan.steps.push_back(again));
 }
