@@ -17,7 +17,7 @@ def test_model(benchmark, assets, peers, precision, results, batch, threads):
     if threads > _C.default_threads():
         pytest.skip(f"this process may use {_C.default_threads()} cores")
     workload = Workload(assets.checkpoint.config.name, batch, threads)
-    result = compare_one(workload, assets, peers, precision=precision)
+    result = compare_one(workload, assets.checkpoint, assets, peers, precision=precision)
     results.append(result)
     benchmark.group = f"{workload.model} {precision}, batch {batch}, threads {threads}"
     benchmark.extra_info.update(ms=result.ms, ratios=result.ratios, differences=result.differences)

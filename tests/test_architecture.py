@@ -13,13 +13,15 @@ PACKAGE = ROOT / "python" / "mobilevit_fast"
 SOURCES = ROOT / "csrc"
 
 LEAVES = {"config", "image", "weights"}
-RUNTIME = LEAVES | {"_C", "folding", "lower"}
+RUNTIME = LEAVES | {"_C", "folding", "lower", "lower_quantized"}
 PYTHON_MAY_USE = {
     "config": set(),
     "image": {"config"},
     "weights": {"config", "image"},
     "folding": {"config", "weights"},
     "lower": LEAVES | {"_C", "folding"},
+    "integer_weights": {"weights"},
+    "lower_quantized": LEAVES | {"folding", "lower", "integer_weights"},
     "decode_ahead": {"image"},
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},

@@ -62,8 +62,24 @@ def test_a_ratio_is_the_peers_time_over_ours():
     assert result.differences["transformers"] < 1e-4
 
 
+def test_a_variant_may_be_quantised():
+    peer = next(peer for peer in PEERS if peer.name == "transformers")
+    if peer.missing:
+        pytest.skip("transformers is not installed")
+    workloads = [Workload("mobilevit_xxs", 1, 1, size=(64, 64))]
+    [result] = compare(workloads, [peer], precision="int8", pace=QUICK)
+    assert result.precision == "int8"
+    assert result.ratios["transformers"] > 0
+    assert result.differences == {}
+
+
 def test_every_table_has_a_peak(isa):
     assert _C.measure_peak(isa) > 1e8
+
+
+@pytest.mark.parametrize("table", _C.isa_tables("int8"))
+def test_every_table_has_a_peak_of_bytes(table):
+    assert _C.measure_peak(table, "int8") > 1e8
 
 
 def test_pinning_keeps_to_the_first_cores():

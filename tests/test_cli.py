@@ -13,9 +13,10 @@ from PIL import Image
 
 from checkpoints import LABELS, random_checkpoint
 from mobilevit_fast import Session, cli
+from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.cli import doctor, entry, progress
 from mobilevit_fast.cli.text import table
-from mobilevit_fast.weights import save_checkpoint
+from mobilevit_fast.weights import save_checkpoint, save_quantized
 
 COMMANDS = tuple(entry.COMMANDS)
 
@@ -181,6 +182,27 @@ def test_info_of_a_variant_counts_what_the_papers_count(capsys):
     assert report["layers"][0]["output"] == [128, 128, 16]
 
 
+def test_info_bench_and_classify_take_a_quantised_file(capsys, folder, tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_quantized(path, random_quantized("mobilevit_xxs"))
+    _, output, _ = run(capsys, "info", path, "--size", "64", "--json")
+    report = json.loads(output)
+    assert report["precision"] == "int8"
+    assert report["layers"][0]["kind"] == "int8_stem"
+    code, output, _ = run(
+        capsys, "bench", path, "--size", 64, "--rounds", 1, "--batch", 1, "--json", "--peers"
+    )
+    assert code == 0
+    assert json.loads(output)[0]["precision"] == "int8"
+    code, output, _ = run(capsys, "bench", path, "--size", 64, "--profile")
+    assert code == 0
+    assert "int8_attention" in output
+    code, output, _ = run(capsys, "classify", folder / "a.jpg", "--model", path, "--json")
+    assert code == 0
+    [answer] = json.loads(output)
+    assert len(answer["predictions"]) == 5
+
+
 def test_info_at_another_size(capsys, model):
     _, output, _ = run(capsys, "info", model, "--size", "64x96", "--json")
     report = json.loads(output)
@@ -195,6 +217,7 @@ def test_doctor(capsys):
     _, output, _ = run(capsys, "doctor", "--json")
     report = json.loads(output)
     assert report["isa"] in report["isa_tables"]["fp32"]
+    assert report["isa_tables"]["int8"][0] == "scalar"
     assert report["threads"] >= 1
 
 

@@ -266,7 +266,8 @@ def test_profile_names_every_step(session):
 @pytest.mark.parametrize(
     ("argument", "value", "error", "message"),
     [
-        ("precision", "int8", ValueError, "precision 'int8' is not available; choose one of: fp32"),
+        ("precision", "fp8", ValueError, "precision 'fp8' is not available; choose one of: fp32"),
+        ("precision", "int8", ValueError, "precision 'int8' is not available for .* is not quantised"),
         ("device", "cuda", ValueError, "device 'cuda' is not available: this build has no CUDA kernels"),
         ("device", "cuda:1", ValueError, "device 'cuda:1' is not available"),
         ("device", "tpu", ValueError, "unknown device 'tpu'; use 'cpu'"),

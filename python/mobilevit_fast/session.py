@@ -6,6 +6,7 @@ import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from mobilevit_fast import _C
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.image import ImageSource, Preprocessing
-from mobilevit_fast.lower import check_precision, lower
-from mobilevit_fast.weights import Checkpoint, load_checkpoint
+from mobilevit_fast.lower import lower
+from mobilevit_fast.lower_quantized import compute_precision, lower_quantized
+from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, load_classifier
 
 _DECODING_THREADS = 4
 """At most; decoding a photograph costs about as much as classifying it."""
@@ -78,9 +80,11 @@ class Session:
 
     Args:
         source: what `load_checkpoint` takes (the name of an embedded model, a hub id, a folder, a file), or a
-            `Checkpoint`.
+            `Checkpoint`; or the file of a quantised model, or a `QuantizedCheckpoint`.
         precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16
-            (activations and weights rounded to it, sums in float).
+            (activations and weights rounded to it, sums in float). None for "fp32", or for what a quantised
+            model was made for: it computes as its layers say, and takes another precision only where all of
+            them compute in float.
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu".
@@ -96,28 +100,25 @@ class Session:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Checkpoint,
+        source: str | os.PathLike[str] | Checkpoint | QuantizedCheckpoint,
         *,
-        precision: str = "fp32",
+        precision: str | None = None,
         threads: int | None = None,
         isa: str | None = None,
         device: str = "cpu",
         channel_order: str | None = None,
     ) -> None:
-        check_precision(precision)
         _check_device(device)
-        checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+        checkpoint = (
+            source if isinstance(source, Checkpoint | QuantizedCheckpoint) else load_classifier(source)
+        )
         self._checkpoint_order = checkpoint.preprocessing.channel_order
         self._preprocessing = _reorder(checkpoint.preprocessing, channel_order)
-        plan = lower(
-            checkpoint.config,
-            checkpoint.tensors,
-            precision=precision,
-            reverse_channels=self.is_channel_order_folded,
-        )
-        self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=precision)
+        self._precision = _choose_precision(checkpoint, precision)
+        plan = _lower(checkpoint, self._precision, self.is_channel_order_folded)
+        kernels = "int8" if self._precision == "mixed" else self._precision
+        self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
         self._step_outputs = [step["output"] for step in plan["steps"]]
-        self._precision = precision
         self._config = checkpoint.config
         self._labels = checkpoint.labels
         self._source = checkpoint.source
@@ -248,6 +249,7 @@ class Session:
 
     @property
     def precision(self) -> str:
+        """What it computes in: "fp32", "bf16", "int8", or "mixed" where some layers compute on bytes."""
         return self._precision
 
     @property
@@ -269,6 +271,33 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities float64 [N, classes] of logits [N, classes]."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _choose_precision(checkpoint: Checkpoint | QuantizedCheckpoint, wanted: str | None) -> str:
+    own = compute_precision(checkpoint) if isinstance(checkpoint, QuantizedCheckpoint) else "fp32"
+    if wanted in (None, own):
+        return own
+    if own != "fp32":
+        raise ValueError(
+            f"{checkpoint.source!r} is quantised and computes in {own}; leave out precision={wanted!r}"
+        )
+    if wanted == "int8":
+        raise ValueError(
+            f"precision 'int8' is not available for {checkpoint.source!r}, which is not quantised; "
+            "quantize() makes a model that is"
+        )
+    return wanted
+
+
+def _lower(
+    checkpoint: Checkpoint | QuantizedCheckpoint, precision: str, reverse_channels: bool
+) -> dict[str, Any]:
+    if isinstance(checkpoint, Checkpoint):
+        return lower(
+            checkpoint.config, checkpoint.tensors, precision=precision, reverse_channels=reverse_channels
+        )
+    floats = precision if compute_precision(checkpoint) == "fp32" else "fp32"
+    return lower_quantized(checkpoint, precision=floats, reverse_channels=reverse_channels)
 
 
 def _check_device(device: str) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 
 from mobilevit_fast.benchmark.interleave import Pace, interleave
 from mobilevit_fast.benchmark.peers import Assets, Peer
-from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
+from mobilevit_fast.benchmark.random_weights import random_images
+from mobilevit_fast.benchmark.subject import Subject, float_twin, load_subject
+from mobilevit_fast.lower import PRECISIONS
 from mobilevit_fast.session import Session
 
 OURS = "mobilevit_fast"
@@ -21,7 +23,7 @@ OURS = "mobilevit_fast"
 
 @dataclass(frozen=True)
 class Workload:
-    """A variant at a batch size, image size (height, width) and number of threads."""
+    """A model of `load_subject` at a batch size, image size (height, width) and number of threads."""
 
     model: str
     batch: int
@@ -35,13 +37,16 @@ class Result:
 
     Attributes:
         isa: kernel table that ours ran.
+        precision: what ours computed in.
         ms: contender -> median milliseconds an image.
         ratios: peer -> its time over ours.
         differences: peer -> largest difference of its logits from ours, relative to the largest logit.
+            Empty where ours was quantised: the peers then run float weights.
     """
 
     workload: Workload
     isa: str
+    precision: str
     ms: dict[str, float]
     ratios: dict[str, float]
     differences: dict[str, float]
@@ -51,7 +56,7 @@ def compare(
     workloads: Sequence[Workload],
     peers: Sequence[Peer],
     *,
-    precision: str = "fp32",
+    precision: str | None = None,
     isa: str | None = None,
     pace: Pace | None = None,
 ) -> Iterator[Result]:
@@ -59,45 +64,54 @@ def compare(
 
     Raises:
         ImportError: a peer's modules are not installed.
+        FileNotFoundError: no such model.
         ValueError: an unknown model or ISA, a precision that is unknown or that this CPU lacks.
     """
     with tempfile.TemporaryDirectory(prefix="mobilevit_fast-bench-") as folder:
         for model, group in itertools.groupby(workloads, key=lambda workload: workload.model):
-            assets = Assets(random_checkpoint(model), Path(folder))
+            subject = load_subject(model, precision)
+            assets = Assets(float_twin(subject), Path(folder))
             for workload in group:
-                yield compare_one(workload, assets, peers, precision=precision, isa=isa, pace=pace)
+                yield compare_one(workload, subject, assets, peers, precision=precision, isa=isa, pace=pace)
 
 
 def compare_one(
     workload: Workload,
+    subject: Subject,
     assets: Assets,
     peers: Sequence[Peer],
     *,
-    precision: str = "fp32",
+    precision: str | None = None,
     isa: str | None = None,
     pace: Pace | None = None,
 ) -> Result:
-    """The result of one workload on the weights of `assets`, which must be of its model; see `compare`."""
+    """The result of one workload of `subject`; the peers run `assets`, of the same variant. See `compare`."""
     images = random_images(workload.batch, *workload.size)
-    session = Session(assets.checkpoint, precision=precision, threads=workload.threads, isa=isa)
+    session = Session(subject, precision=precision, threads=workload.threads, isa=isa)
     runs = {OURS: session.run}
     for peer in peers:
-        runs[peer.name] = peer.build(assets, images.shape, workload.threads, precision)
+        runs[peer.name] = peer.build(assets, images.shape, workload.threads, peer_precision(precision))
     expected = session.run(images)
     differences = {
         name: float(np.abs(run(images) - expected).max() / np.abs(expected).max())
         for name, run in runs.items()
-        if name != OURS
+        if name != OURS and subject is assets.checkpoint
     }
     calls = {name: (lambda run=run: run(images)) for name, run in runs.items()}
     seconds = interleave(calls, pace or Pace())
     return Result(
         workload=workload,
         isa=session.isa,
+        precision=session.precision,
         ms={name: 1e3 * value / workload.batch for name, value in seconds.items()},
         ratios={name: value / seconds[OURS] for name, value in seconds.items() if name != OURS},
         differences=differences,
     )
+
+
+def peer_precision(precision: str | None) -> str:
+    """What peers compute in beside ours: they run the float weights of a quantised model."""
+    return precision if precision in PRECISIONS else PRECISIONS[0]
 
 
 def pin(threads: int) -> list[int]:

@@ -49,7 +49,7 @@ def gather() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}",
         "cpu_features": _C.cpu_features(),
-        "isa_tables": {precision: _C.isa_tables(precision) for precision in PRECISIONS},
+        "isa_tables": {precision: _C.isa_tables(precision) for precision in (*PRECISIONS, "int8")},
         "isa": _C.best_isa(),
         "isa_cap": os.environ.get("MOBILEVIT_FAST_ISA"),
         "threads": _C.default_threads(),

@@ -7,17 +7,17 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from mobilevit_fast.benchmark.random_weights import random_checkpoint
+from mobilevit_fast.benchmark.subject import load_subject
 from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session
 from mobilevit_fast.cli.text import facts, megabytes, table
-from mobilevit_fast.config import MODELS
 from mobilevit_fast.session import Session
 
 EPILOG = """examples:
   mobilevit-fast info mobilevit_xxs.cifar10
   mobilevit-fast info mobilevit_s --size 192x320
+  mobilevit-fast info mobilevit_s --precision int8
 """
 
 
@@ -34,8 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    source = arguments.model
-    session = open_session(random_checkpoint(source) if source in MODELS else source, arguments)
+    session = open_session(load_subject(arguments.model, arguments.precision), arguments)
     report = gather(session, arguments.size or session.input_size)
     if arguments.json:
         print(json.dumps(report, indent=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mobilevit_fast.session import Session
-from mobilevit_fast.weights import Checkpoint
+from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
 
 DEFAULT_MODEL = "mobilevit_xxs.cifar10"
 
@@ -25,7 +25,9 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
         help="default: all cores of this process",
     )
     group.add_argument("--isa", metavar="NAME", help="kernel table, such as avx2; default: the fastest")
-    group.add_argument("--precision", default="fp32", metavar="NAME", help="default: fp32")
+    group.add_argument(
+        "--precision", metavar="NAME", help="fp32 or bf16; default: fp32, or a quantised model's own"
+    )
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_session(source: str | Checkpoint, arguments: argparse.Namespace) -> Session:
+def open_session(source: str | Checkpoint | QuantizedCheckpoint, arguments: argparse.Namespace) -> Session:
     return Session(source, precision=arguments.precision, threads=arguments.threads, isa=arguments.isa)
 
 

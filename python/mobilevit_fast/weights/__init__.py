@@ -4,6 +4,7 @@ from mobilevit_fast.weights.atomic import replacing
 from mobilevit_fast.weights.checkpoint import (
     Checkpoint,
     load_checkpoint,
+    load_classifier,
     load_model,
     save_checkpoint,
     with_new_classifier,
@@ -27,6 +28,7 @@ __all__ = [
     "find_config",
     "layer_shapes",
     "load_checkpoint",
+    "load_classifier",
     "load_model",
     "parameter_shapes",
     "read_safetensors",

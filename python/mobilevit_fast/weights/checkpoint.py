@@ -81,6 +81,20 @@ def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None
         raise ValueError(
             f"{checkpoint.source!r} is quantised; this needs the float checkpoint that it was made from"
         )
+    return _with_classifier(checkpoint, num_classes)
+
+
+def load_classifier(source: str | os.PathLike) -> Checkpoint | QuantizedCheckpoint:
+    """What `load_checkpoint` reads, or a quantised model.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as `load_checkpoint` does.
+    """
+    checkpoint = load_model(source)
+    return checkpoint if isinstance(checkpoint, QuantizedCheckpoint) else _with_classifier(checkpoint, None)
+
+
+def _with_classifier(checkpoint: Checkpoint, num_classes: int | None) -> Checkpoint:
     if "classifier.weight" in checkpoint.tensors and num_classes in (None, checkpoint.config.num_classes):
         return checkpoint
     if num_classes is None:
