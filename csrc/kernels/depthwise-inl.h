@@ -20,12 +20,6 @@ inline void PackDepthwise(const DwConv3x3Weights& weights, int64_t channels, int
   }
 }
 
-// A distance in elements that the compiler knows.
-template <int kElements>
-struct FixedStride {
-  constexpr operator int64_t() const { return kElements; }
-};
-
 // What one or two rows of output are made from and where they go. `in` points at the pixel under the kernel's
 // left column for the first pixel of output.
 template <class In, class Out, class InStride>

@@ -9,14 +9,15 @@ namespace {
 // fields of a referenced struct again after each store.
 
 // The left operand: row m, segment s, unit k lies at data + m * row_stride + s * segment_stride + k. A 1x1
-// convolution has one segment, a 3x3 convolution one per row of its kernel.
-template <class Unit>
+// convolution has one segment, a 3x3 convolution one per row of its kernel. Short segments are of a length
+// that the compiler knows.
+template <class Unit, class Count = int64_t>
 struct Operand {
   const Unit* data;
-  int64_t row_stride;
+  Count row_stride;
   int64_t segment_stride;
   int64_t segments;
-  int64_t units;
+  Count units;
 };
 
 template <class Out>
@@ -51,8 +52,8 @@ MVF_INLINE void LoadSum(const void* p, Vec& sum) { sum = Vec::Load(static_cast<c
 MVF_INLINE void Pin(Vec&) {}
 
 // Adds a tile's products to its sums.
-template <class Dot, int kRows, int kVectors, bool kAhead>
-MVF_INLINE void Accumulate(Operand<typename Dot::Unit> operand, const typename Dot::Unit* a,
+template <class Dot, int kRows, int kVectors, bool kAhead, class Count>
+MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typename Dot::Unit* a,
                            const typename Dot::Unit* panel, Ahead ahead, TileOf<Dot, kRows, kVectors>& sum) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
@@ -139,9 +140,9 @@ struct StoreEpilogue {
 // Rows [begin, end) against one panel; what is left below a full tile goes through tiles of half the height.
 // kAhead is for panels that are passed once: one that returns for other rows has its successor in the cache
 // already.
-template <class Dot, int kRows, int kVectors, bool kAhead, class Epilogue>
-__attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
-                                          const void* header, Epilogue epilogue, int64_t column,
+template <class Dot, int kRows, int kVectors, bool kAhead, class Count, class Epilogue>
+__attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit, Count> operand, int64_t begin,
+                                          int64_t end, const void* header, Epilogue epilogue, int64_t column,
                                           int last_lanes) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
@@ -177,8 +178,8 @@ __attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit> operand, i
 }
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.
-template <class Dot, bool kAhead = true, class Epilogue>
-MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+template <class Dot, bool kAhead = true, class Count, class Epilogue>
+MVF_INLINE void PanelRows(int vectors, Operand<typename Dot::Unit, Count> operand, int64_t begin, int64_t end,
                           const void* panel, Epilogue epilogue, int64_t column, int64_t columns_left) {
   const int last_lanes = static_cast<int>(Min(columns_left - (vectors - 1) * Vec::kLanes, Vec::kLanes));
   if (vectors == 3) {

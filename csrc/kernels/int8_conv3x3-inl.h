@@ -24,8 +24,8 @@ inline void Int8Conv3x3Pack(const Int8Conv3x3Shape& shape, const Int8Conv3x3Weig
   };
   PackedEpilogue* const epilogue = static_cast<PackedEpilogue*>(packed);
   PackEpilogue(weights.requantization.table, Activation::kNone, epilogue);
-  PackInt8Panels(0, shape.out, 9, channels, tap, weights.weights.bias, weights.requantization, correction,
-                 epilogue + 1);
+  PackInt8Panels(0, shape.out, 9, channels, channels, tap, weights.weights.bias, weights.requantization,
+                 correction, epilogue + 1);
 }
 
 // Output rows from rows that `gather` writes.

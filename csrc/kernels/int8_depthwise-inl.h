@@ -54,58 +54,62 @@ void PackInt8Depthwise(const Int8Weights& weights, const Requantization& requant
   }
 }
 
-// Adds what one input row gives to the sums of four pixels; `at` is the unit that holds the pixel under the
+// Windows on one input row for four pixels of output: `at` is the unit that holds the pixel under the
 // kernel's middle column for the first of them.
 template <class Dot, int kStride>
-MVF_INLINE void AddTaps(const typename Dot::Unit* at, const IntVec* taps, IntVec (&sum)[kPixelGroup]) {
-  constexpr int kLanes = Vec::kLanes;
-  const auto load = [&](int unit) { return Dot::LoadPanel(at + unit * kLanes); };
-  const auto add = [&](int pixel, IntVec window, int vector) {
-    sum[pixel] = Dot::MulAdd(window, taps[vector], sum[pixel]);
-  };
-  if constexpr (Dot::kUnit == 4) {
-    const IntVec middle = load(0), before = Dot::PixelBefore(load(-1), middle), next = load(1);
-    add(0, before, 0);
-    if constexpr (kStride == 1) {
-      const IntVec after = Dot::PixelAfter(middle, next);
-      add(1, before, 1);
-      add(2, after, 0);
-      add(3, after, 1);
+struct Windows {
+  static constexpr bool kPairs = Dot::kUnit == 2;
+  static constexpr int kCount = kPairs ? (kStride == 1 ? 4 : 5) : (kStride == 1 ? 2 : 4);
+  IntVec window[kCount];
+
+  MVF_INLINE explicit Windows(const typename Dot::Unit* at) {
+    const auto load = [&](int unit) { return Dot::LoadPanel(at + unit * Vec::kLanes); };
+    if constexpr (kPairs) {
+#pragma GCC unroll 5
+      for (int i = 0; i < kCount; ++i) window[i] = load(i - 1);
     } else {
-      add(1, middle, 1);
-      add(2, Dot::PixelBefore(middle, next), 0);
-      add(3, next, 1);
-    }
-  } else if constexpr (kStride == 1) {
-    const IntVec pair[] = {load(-1), load(0), load(1), load(2)};
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      add(2 * i, pair[i], 0);
-      add(2 * i, pair[i + 1], 1);
-      add(2 * i + 1, pair[i + 1], 2);
-      add(2 * i + 1, pair[i + 2], 3);
-    }
-  } else {
-    IntVec before = load(-1);
-#pragma GCC unroll 4
-    for (int i = 0; i < kPixelGroup; ++i) {
-      const IntVec pair = load(i);
-      add(i, before, 0);
-      add(i, pair, 1);
-      before = pair;
+      const IntVec middle = load(0), next = load(1);
+      window[0] = Dot::PixelBefore(load(-1), middle);
+      if constexpr (kStride == 1) {
+        window[1] = Dot::PixelAfter(middle, next);
+      } else {
+        window[1] = middle;
+        window[2] = Dot::PixelBefore(middle, next);
+        window[3] = next;
+      }
     }
   }
-}
 
-// Where pixels of bytes go: `lanes` channels of each.
-struct PixelDestination {
+  // Adds their products with the taps of a row of the kernel.
+  MVF_INLINE void AddTo(IntVec (&sum)[kPixelGroup], const IntVec* taps) const {
+    const auto add = [&](int pixel, int at, int vector) {
+      sum[pixel] = Dot::MulAdd(window[at], taps[vector], sum[pixel]);
+    };
+#pragma GCC unroll 4
+    for (int i = 0; i < kPixelGroup; ++i) {
+      if constexpr (kPairs && kStride == 1) {
+        add(i, i / 2 + i % 2, i % 2 * 2);
+        add(i, i / 2 + i % 2 + 1, i % 2 * 2 + 1);
+      } else if constexpr (kPairs) {
+        add(i, i, 0);
+        add(i, i + 1, 1);
+      } else {
+        add(i, kStride == 1 ? i / 2 : i, i % 2);
+      }
+    }
+  }
+};
+
+// Where pixels of a map go: `lanes` channels of each.
+struct MapPixels {
   uint8_t* data;
+  int64_t row_stride;
   int64_t stride;
   int lanes;
 
-  // Pixels [x, x + count) of a vector of four.
-  MVF_INLINE void Store(ByteVec pixels, int64_t x, int64_t count) const {
-    uint8_t* const to = data + x * stride;
+  // Pixels [x, x + count) of a row, at most four.
+  MVF_INLINE void Store(ByteVec pixels, int64_t row, int64_t x, int64_t count) const {
+    uint8_t* const to = data + row * row_stride + x * stride;
     if (lanes == Vec::kLanes && count >= kPixelGroup) {
       pixels.template StoreQuarters<0, 1>(to);
       pixels.template StoreQuarters<1, 1>(to + stride);
@@ -121,11 +125,11 @@ struct PixelDestination {
   }
 };
 
-// A row of `width` pixels of output from the three rows under the kernel.
-template <class Dot, int kStride>
-__attribute__((noinline)) void Int8DepthwiseRow(const typename Dot::Unit* const (&rows)[3], int64_t width,
-                                                const void* packed, const uint8_t* table,
-                                                PixelDestination to) {
+// kRows rows of `width` pixels of output from the kRows + 2 rows under the kernel (one, or at stride 1 two),
+// to to.Store(pixels, row, x, pixels left).
+template <class Dot, int kStride, int kRows, class Pixels>
+__attribute__((noinline)) void Int8DepthwiseRows(const typename Dot::Unit* const* rows, int64_t width,
+                                                 const void* packed, const uint8_t* table, Pixels to) {
   constexpr int kTaps = kTapVectors<Dot>;
   const ByteTable function(table);
   const typename Dot::Unit* const units = static_cast<const typename Dot::Unit*>(packed);
@@ -136,16 +140,32 @@ __attribute__((noinline)) void Int8DepthwiseRow(const typename Dot::Unit* const 
   const Vec multiplier = MultiplierOf<1>(packed, 0), offset = OffsetOf<1>(packed, 0);
   for (int64_t x = 0; x < width; x += kPixelGroup) {
     const int64_t at = x * kStride / Dot::kUnit * Vec::kLanes;
-    IntVec sum[kPixelGroup] = {bias, bias, bias, bias};
-#pragma GCC unroll 3
-    for (int i = 0; i < 3; ++i) AddTaps<Dot, kStride>(rows[i] + at, taps + kTaps * i, sum);
+    IntVec sum[kRows][kPixelGroup];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kPixelGroup; ++i) {
-      Pin(sum[i]);
-      sum[i] = Round(FusedMulAdd(ToFloat(sum[i]), multiplier, offset));
+      for (int i = 0; i < kPixelGroup; ++i) sum[r][i] = bias;
     }
-    const ByteVec bytes = function(ByteVec::PackBlocks(sum[0], sum[1], sum[2], sum[3]));
-    to.Store(bytes.BlocksInOrder(), x, width - x);
+#pragma GCC unroll 4
+    for (int y = 0; y < kRows + 2; ++y) {
+      const Windows<Dot, kStride> windows(rows[y] + at);
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) {
+        if (r <= y && y <= r + 2) windows.AddTo(sum[r], taps + kTaps * (y - r));
+      }
+    }
+    ByteVec bytes[kRows];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kPixelGroup; ++i) {
+        Pin(sum[r][i]);
+        sum[r][i] = Round(FusedMulAdd(ToFloat(sum[r][i]), multiplier, offset));
+      }
+      bytes[r] = ByteVec::PackBlocks(sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) to.Store(function(bytes[r]).BlocksInOrder(), r, x, width - x);
   }
 }
 

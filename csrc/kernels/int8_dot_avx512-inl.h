@@ -19,6 +19,10 @@ struct Int8Dot : WordDot {
   static MVF_INLINE void Widen(const uint8_t* from, int16_t* to) {
     _mm512_storeu_si512(to, _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
   }
+  static MVF_INLINE void StoreElements(ByteVec ordered, Element* to) {
+    _mm512_storeu_si512(to, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(ordered.v)));
+    _mm512_storeu_si512(to + kWidened, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(ordered.v, 1)));
+  }
   // Four pixels, in blocks, as units of pixels: the first two of each channel, then the others.
   static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
     const __m128i first = _mm_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1);
@@ -28,23 +32,53 @@ struct Int8Dot : WordDot {
   }
 };
 
-// table[byte] for each byte of a vector: sixteen shuffles, one for each value of the upper half of a byte.
+// table[byte] for each byte of a vector, by shuffles of sixteen rows by the lower half of a byte. For each
+// value of the two uppermost bits, what bits 4 and 5 choose among four rows is an exclusive or of packed
+// rows, of which the shuffle leaves out those whose bits are not set: it gives zero where an index has its
+// uppermost bit.
 struct ByteTable {
-  const uint8_t* table;
+  static constexpr int kRow = 16;
+  static constexpr int kGroup = 4 * kRow;
+  const uint8_t* rows;
 
-  explicit ByteTable(const uint8_t* bytes) : table(bytes) {}
-  MVF_INLINE ByteVec operator()(ByteVec x) const {
-    const __m512i upper = _mm512_and_si512(x.v, _mm512_set1_epi8(static_cast<char>(0xf0)));
-    const __m512i lower = _mm512_and_si512(x.v, _mm512_set1_epi8(0x0f));
-    __m512i result = _mm512_setzero_si512();
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) {
-      const __m512i row =
-          _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * i)));
-      const __mmask64 here = _mm512_cmpeq_epi8_mask(upper, _mm512_set1_epi8(static_cast<char>(16 * i)));
-      result = _mm512_mask_shuffle_epi8(result, here, row, lower);
+  static void Pack(const uint8_t* table, uint8_t* rows) {
+    for (int group = 0; group < 256; group += kGroup) {
+      for (int i = group; i < group + kRow; ++i) {
+        const uint8_t none = table[i], bit4 = table[i + kRow], bit5 = table[i + 2 * kRow],
+                      both = table[i + 3 * kRow];
+        rows[i] = none;
+        rows[i + kRow] = static_cast<uint8_t>(none ^ bit4);
+        rows[i + 2 * kRow] = static_cast<uint8_t>(none ^ bit5);
+        rows[i + 3 * kRow] = static_cast<uint8_t>(none ^ bit4 ^ bit5 ^ both);
+      }
     }
-    return {result};
+  }
+  explicit ByteTable(const uint8_t* packed) : rows(packed) {}
+  MVF_INLINE ByteVec operator()(ByteVec x) const {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(0x80));
+    const __mmask64 bit6 = _mm512_movepi8_mask(_mm512_slli_epi16(x.v, 1)), bit7 = _mm512_movepi8_mask(x.v);
+    const __m512i any = _mm512_and_si512(x.v, _mm512_set1_epi8(0x0f));
+    const __m512i with4 = _mm512_or_si512(any, _mm512_andnot_si512(_mm512_slli_epi16(x.v, 3), top));
+    const __m512i with5 = _mm512_or_si512(any, _mm512_andnot_si512(_mm512_slli_epi16(x.v, 2), top));
+    const __m512i index[4] = {any, with4, with5, _mm512_or_si512(with4, with5)};
+    __m512i half[2];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const uint8_t* const from = rows + 2 * kGroup * i;
+      half[i] = _mm512_mask_mov_epi8(Choose(from, index), bit6, Choose(from + kGroup, index));
+    }
+    return {_mm512_mask_mov_epi8(half[0], bit7, half[1])};
+  }
+
+ private:
+  static MVF_INLINE __m512i Choose(const uint8_t* group, const __m512i (&index)[4]) {
+    __m512i result = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m128i row = _mm_loadu_si128(reinterpret_cast<const __m128i*>(group + kRow * i));
+      result = _mm512_xor_si512(result, _mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), index[i]));
+    }
+    return result;
   }
 };
 

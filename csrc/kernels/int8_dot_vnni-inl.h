@@ -25,6 +25,7 @@ struct Int8Dot {
     return unit;
   }
 
+  static MVF_INLINE void StoreElements(ByteVec ordered, Element* to) { ordered.Store(to); }
   // Four pixels, in blocks, as units of pixels: one for each channel.
   static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
     const __m128i transposed = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -43,6 +44,7 @@ struct Int8Dot {
 struct ByteTable {
   __m512i part[4];
 
+  static void Pack(const uint8_t* table, uint8_t* packed) { __builtin_memcpy(packed, table, 256); }
   explicit ByteTable(const uint8_t* table) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) part[i] = _mm512_loadu_si512(table + 64 * i);

@@ -31,20 +31,13 @@ inline size_t Int8DwConv3x3ScratchBytes(const Int8DwConv3x3Args& args) {
   return RingOf(args, nullptr).Bytes();
 }
 
-// `count` pixels of `lanes` channels, pixel_stride apart, in blocks.
-MVF_INLINE ByteVec GatherPixels(const uint8_t* from, int64_t pixel_stride, int64_t count, int lanes) {
+// Less than four pixels, or less than a vector of channels, in order.
+inline ByteVec GatherSome(const uint8_t* from, int64_t pixel_stride, int64_t pixels, int lanes) {
   uint8_t bytes[ByteVec::kBytes] = {};
-  if (count >= kPixelGroup && lanes == Vec::kLanes) {
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < kPixelGroup; ++i) {
-      __builtin_memcpy(bytes + i * Vec::kLanes, from + i * pixel_stride, Vec::kLanes);
-    }
-  } else {
-    for (int64_t i = 0; i < Min(count, kPixelGroup); ++i) {
-      __builtin_memcpy(bytes + i * Vec::kLanes, from + i * pixel_stride, static_cast<size_t>(lanes));
-    }
+  for (int64_t i = 0; i < pixels; ++i) {
+    __builtin_memcpy(bytes + i * Vec::kLanes, from + i * pixel_stride, static_cast<size_t>(lanes));
   }
-  return ByteVec::Load(bytes).OrderedToBlocks();
+  return ByteVec::Load(bytes);
 }
 
 // Row y of every vector of channels.
@@ -54,13 +47,16 @@ inline void GatherIntoRing(const Map& input, int64_t y, const PixelRing<Int8Dot>
     const int lanes = static_cast<int>(Min(input.channels - c, Vec::kLanes));
     Int8Dot::Element* const row = ring.Row(vector, y);
     for (int64_t x = 0; x < input.width; x += kPixelGroup) {
-      const int64_t left = input.width - x;
+      const int64_t pixels = Min(input.width - x, kPixelGroup);
       const uint8_t* const from = input.Pixel<const uint8_t>(y, x) + c;
-      const ByteVec pixels = GatherPixels(from, input.pixel_stride, left, lanes);
-      if (left >= kPixelGroup) {
-        StoreToRing<Int8Dot>(pixels, x, row);
+      const bool whole = pixels == kPixelGroup && lanes == Vec::kLanes;
+      const ByteVec blocks = (whole ? ByteVec::LoadQuarters(from, input.pixel_stride)
+                                    : GatherSome(from, input.pixel_stride, pixels, lanes))
+                                 .OrderedToBlocks();
+      if (pixels == kPixelGroup) {
+        StoreToRing<Int8Dot>(blocks, x, row);
       } else {
-        StoreSomeToRing<Int8Dot>(pixels, x, left, row);
+        StoreSomeToRing<Int8Dot>(blocks, x, pixels, row);
       }
     }
   }
@@ -77,10 +73,10 @@ void Int8DwConv3x3Rows(const Int8DwConv3x3Args& args, Range rows, const PixelRin
     const Int8Dot::Unit* packed = reinterpret_cast<const Int8Dot::Unit*>(epilogue + 1);
     for (int64_t vector = 0; vector < ring.vectors; ++vector) {
       const int64_t c = vector * Vec::kLanes;
-      const PixelDestination to = {args.output.Row<uint8_t>(y) + c, args.output.pixel_stride,
-                                   static_cast<int>(Min(args.shape.channels - c, Vec::kLanes))};
-      Int8DepthwiseRow<Int8Dot, kStride>(ring.Under(vector, y).at, args.output.width, packed, epilogue->table,
-                                         to);
+      const MapPixels to = {args.output.Row<uint8_t>(y) + c, 0, args.output.pixel_stride,
+                            static_cast<int>(Min(args.shape.channels - c, Vec::kLanes))};
+      Int8DepthwiseRows<Int8Dot, kStride, 1>(ring.Under(vector, y).at, args.output.width, packed,
+                                             epilogue->table, to);
       packed += kInt8DepthwiseVectors<Int8Dot> * Vec::kLanes;
     }
   }

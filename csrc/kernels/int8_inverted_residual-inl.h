@@ -5,6 +5,18 @@
 namespace mvf {
 namespace {
 
+// Where rows of the depthwise convolution's output go: one vector of channels, pixel by pixel. Behind a row
+// lie up to three pixels that are written with its last group; the next row is written over them.
+template <class Dot>
+struct HiddenPixels {
+  typename Dot::Element* first;
+  int64_t row_elements;
+
+  MVF_INLINE void Store(ByteVec pixels, int64_t row, int64_t x, int64_t) const {
+    Dot::StoreElements(pixels, first + row * row_elements + x * Vec::kLanes);
+  }
+};
+
 // Rows of an expansion's tile: whole groups of pixels, and halves of such.
 constexpr int RingTileRows(int64_t vectors) {
   return TileRows(static_cast<int>(vectors)) / kPixelGroup * kPixelGroup;
@@ -46,28 +58,33 @@ void Int8BlockRows(const Int8InvertedResidualState& state, Range lacking, Range 
                                                                  ring.width, panel, epilogue, 0, Vec::kLanes);
   }
   const Int8Dot::Unit* packed = panel + Int8ExpansionSlots(state.args.shape, kVectors);
+  const int64_t row_elements = output.width * Vec::kLanes;
+  const bool together = kStride == 1 && band.begin + 2 == band.end && output.width % kPixelGroup == 0;
   for (int64_t i = 0; i < kVectors; ++i, packed += kInt8DepthwiseVectors<Int8Dot> * Vec::kLanes) {
-    uint8_t* hidden = state.hidden + (vector + i) * Vec::kLanes;
-    for (int64_t y = band.begin; y < band.end; ++y, hidden += output.width * state.hidden_stride) {
-      Int8DepthwiseRow<Int8Dot, kStride>(ring.Under(vector + i, y).at, output.width, packed,
-                                         state.packed.depthwise.table,
-                                         {hidden, state.hidden_stride, Vec::kLanes});
+    HiddenPixels<Int8Dot> hidden = {state.hidden + (vector + i) * state.hidden_vector, row_elements};
+    if constexpr (kStride == 1) {
+      if (together) {
+        Int8DepthwiseRows<Int8Dot, kStride, 2>(ring.Under(vector + i, band.begin).at, output.width, packed,
+                                               state.packed.depthwise.table, hidden);
+        continue;
+      }
+    }
+    for (int64_t y = band.begin; y < band.end; ++y, hidden.first += row_elements) {
+      Int8DepthwiseRows<Int8Dot, kStride, 1>(ring.Under(vector + i, y).at, output.width, packed,
+                                             state.packed.depthwise.table, hidden);
     }
   }
 }
 
-// The band's depthwise output as the projection reads it.
-template <class Dot>
-Operand<typename Dot::Unit> StageHidden(const Int8InvertedResidualState& state, int64_t pixels) {
-  const int64_t stride = state.hidden_stride;
-  const typename Dot::Element* elements = state.staged_hidden;
-  if constexpr (kReadsBytes) {
-    elements = state.hidden;
+// Units of a short segment: where the compiler knows them it unrolls the segment, which needs more registers
+// than a machine of small tiles has.
+template <int64_t kUnits>
+constexpr auto SegmentUnits() {
+  if constexpr (TileRows(3) == 8) {
+    return Fixed<kUnits>{};
   } else {
-    StageBytes<Dot>(state.hidden, pixels * stride, pixels * stride, state.staged_hidden);
+    return kUnits;
   }
-  return {reinterpret_cast<const typename Dot::Unit*>(elements), stride / Dot::kUnit, 0, 1,
-          Int8Units(state.args.shape.expanded)};
 }
 
 // The band's output from its depthwise output, panel by panel.
@@ -79,11 +96,14 @@ inline void Int8ProjectRows(const Int8InvertedResidualState& state, Range band) 
                       (!shape.residual || input.row_stride == input.width * input.pixel_stride);
   const int64_t rows = joined ? 1 : band.end - band.begin;
   const int64_t pixels = (band.end - band.begin) * output.width / rows;
-  const Operand<Int8Dot::Unit> hidden = StageHidden<Int8Dot>(state, rows * pixels);
-  ForEachInt8Panel(shape.out, hidden.units, [&](int vectors, int64_t column, int64_t slot) {
+  constexpr auto kVectorUnits = SegmentUnits<Vec::kLanes / Int8Dot::kUnit>();
+  using HiddenOperand = Operand<Int8Dot::Unit, decltype(SegmentUnits<Vec::kLanes / Int8Dot::kUnit>())>;
+  const HiddenOperand hidden = {reinterpret_cast<const Int8Dot::Unit*>(state.hidden), kVectorUnits,
+                                state.hidden_vector / Int8Dot::kUnit, state.ring.vectors, kVectorUnits};
+  ForEachInt8Panel(shape.out, Int8HiddenUnits(shape), [&](int vectors, int64_t column, int64_t slot) {
     const Int8Dot::Unit* const panel = state.slots + Int8ProjectionSlot(shape) + slot;
     for (int64_t i = 0; i < rows; ++i) {
-      Operand<Int8Dot::Unit> operand = hidden;
+      HiddenOperand operand = hidden;
       operand.data += i * pixels * hidden.row_stride;
       const ByteDestination to = {output.Row<uint8_t>(band.begin + i), output.pixel_stride,
                                   shape.residual ? input.Row<const uint8_t>(band.begin + i) : nullptr,

@@ -25,6 +25,11 @@ inline int64_t Int8ProjectionSlot(const Int8InvertedResidualShape& shape) {
   return ColumnVectors(shape.expanded) * Int8VectorSlots(shape);
 }
 
+// Units of K of the projection: whole vectors of expanded channels.
+inline int64_t Int8HiddenUnits(const Int8InvertedResidualShape& shape) {
+  return Int8Units(Int8PaddedColumns(shape.expanded));
+}
+
 // visit(vectors, first vector, first slot)
 template <class Visit>
 MVF_INLINE void ForEachInt8Block(const Int8InvertedResidualShape& shape, Visit visit) {
@@ -35,7 +40,7 @@ MVF_INLINE void ForEachInt8Block(const Int8InvertedResidualShape& shape, Visit v
 }
 
 inline size_t Int8InvertedResidualPackedBytes(const Int8InvertedResidualShape& shape) {
-  const int64_t slots = Int8ProjectionSlot(shape) + Int8PanelSlots(shape.out, Int8Units(shape.expanded));
+  const int64_t slots = Int8ProjectionSlot(shape) + Int8PanelSlots(shape.out, Int8HiddenUnits(shape));
   return sizeof(PackedInt8InvertedResidual) + static_cast<size_t>(slots) * sizeof(Int8Dot::Unit);
 }
 
@@ -50,8 +55,8 @@ inline void Int8InvertedResidualPack(const Int8InvertedResidualShape& shape,
     const int64_t first = vector * Vec::kLanes;
     const auto expand = [&](int64_t n, int64_t) { return weights.expand.weight + n * shape.in; };
     PackInt8Panels(
-        first, Min(vectors * Vec::kLanes, shape.expanded - first), 1, shape.in, expand, weights.expand.bias,
-        weights.expand_requantization,
+        first, Min(vectors * Vec::kLanes, shape.expanded - first), 1, shape.in, shape.in, expand,
+        weights.expand.bias, weights.expand_requantization,
         [&](int64_t n) { return -shape.input_zero * SumOfWeights(expand(n, 0), shape.in); }, slots + slot);
     Int8Dot::Unit* depthwise = slots + slot + Int8ExpansionSlots(shape, vectors);
     for (int64_t c = first; c < first + vectors * Vec::kLanes; c += Vec::kLanes) {
@@ -61,14 +66,14 @@ inline void Int8InvertedResidualPack(const Int8InvertedResidualShape& shape,
     }
   });
   PackInt8Matrix(shape.expanded, shape.out, weights.project, weights.project_requantization,
-                 shape.depthwise_zero, slots + Int8ProjectionSlot(shape));
+                 shape.depthwise_zero, slots + Int8ProjectionSlot(shape), Int8PaddedColumns(shape.expanded));
 }
 
 // Output rows that are projected together.
 constexpr int64_t kInt8BandRows = 2;
 
-// One run: its arguments and where it keeps what. Scratch: the rings, the band's depthwise output, the same
-// as the projection reads it, and staged input rows.
+// One run: its arguments and where it keeps what. Scratch: the rings, the band's depthwise output and staged
+// input rows.
 struct Int8InvertedResidualState {
   using Element = Int8Dot::Element;
 
@@ -76,10 +81,9 @@ struct Int8InvertedResidualState {
   const PackedInt8InvertedResidual& packed;
   const Int8Dot::Unit* slots;
   PixelRing<Int8Dot> ring;
-  int64_t hidden_stride;  // bytes from pixel to pixel of the depthwise output: whole vectors
+  int64_t hidden_vector;  // elements from one vector of channels to the next in the depthwise output
   bool stages_input;
-  uint8_t* hidden;
-  Element* staged_hidden;
+  Element* hidden;  // [vectors][pixels][channels of a vector]
   Element* staged_input;
   size_t size;
 
@@ -90,7 +94,8 @@ struct Int8InvertedResidualState {
             static_cast<const PackedInt8InvertedResidual*>(args.packed) + 1)),
         ring(args.input, args.output.width, args.shape.expanded, args.shape.stride,
              args.shape.stride * (kInt8BandRows - 1) + 3, scratch),
-        hidden_stride(ColumnVectors(args.shape.expanded) * Vec::kLanes),
+        hidden_vector(((kInt8BandRows - 1) * args.output.width + RoundUp(args.output.width, kPixelGroup)) *
+                      Vec::kLanes),
         stages_input(!kReadsBytes || args.shape.in % Int8Dot::kUnit != 0 ||
                      args.input.pixel_stride % Int8Dot::kUnit != 0) {
     size = 0;
@@ -101,9 +106,8 @@ struct Int8InvertedResidualState {
       return start ? start + at : nullptr;
     };
     place(ring.Bytes());
-    const size_t pixels = static_cast<size_t>(kInt8BandRows * args.output.width * hidden_stride);
-    hidden = reinterpret_cast<uint8_t*>(place(pixels));
-    staged_hidden = reinterpret_cast<Element*>(kReadsBytes ? nullptr : place(pixels * sizeof(Element)));
+    hidden = reinterpret_cast<Element*>(
+        place(static_cast<size_t>(ring.vectors * hidden_vector) * sizeof(Element)));
     const int64_t row = args.input.width * Int8Stride(args.shape.in);
     staged_input = reinterpret_cast<Element*>(
         stages_input ? place(static_cast<size_t>(ring.slots * row) * sizeof(Element)) : nullptr);

@@ -16,12 +16,15 @@ inline size_t Int8LinearPackedBytes(const Int8LinearShape& shape) {
          static_cast<size_t>(sums) * sizeof(int32_t);
 }
 
-// The panels of weights [out][in] over bytes with the zero point `zero`.
+// The panels of weights [out][in] over bytes with the zero point `zero`, of which there may be more than
+// `in`.
 inline void PackInt8Matrix(int64_t in, int64_t out, const Int8Weights& weights,
-                           const Requantization& requantization, int32_t zero, void* packed) {
+                           const Requantization& requantization, int32_t zero, void* packed,
+                           int64_t padded_in = 0) {
   PackInt8Panels(
-      0, out, 1, in, [&](int64_t n, int64_t) { return weights.weight + n * in; }, weights.bias,
-      requantization, [&](int64_t n) { return -zero * SumOfWeights(weights.weight + n * in, in); }, packed);
+      0, out, 1, in, Max(in, padded_in), [&](int64_t n, int64_t) { return weights.weight + n * in; },
+      weights.bias, requantization,
+      [&](int64_t n) { return -zero * SumOfWeights(weights.weight + n * in, in); }, packed);
 }
 
 inline void Int8LinearPack(const Int8LinearShape& shape, const Int8LinearWeights& weights, void* packed) {

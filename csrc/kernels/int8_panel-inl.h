@@ -42,15 +42,17 @@ inline void PackInt8Header(const int32_t* bias, const Requantization& requantiza
   rows[2 * width] = requantization.offset ? requantization.offset[column] : 0.0f;
 }
 
-// Packs columns [first, first + columns) of weight(column, segment) -> pointer to that segment's K values.
+// Packs columns [first, first + columns) of weight(column, segment) -> pointer to that segment's K values,
+// with zeros behind them up to `padded_k`.
 template <class Weight, class Correction>
-void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k, Weight weight,
-                    const int32_t* bias, const Requantization& requantization, Correction correction,
-                    void* packed) {
+void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k, int64_t padded_k,
+                    Weight weight, const int32_t* bias, const Requantization& requantization,
+                    Correction correction, void* packed) {
   PackPanelsWithHeader<Int8Dot>(
-      columns, segments, k,
-      [&](int64_t column, int64_t segment, int64_t at, int64_t valid) {
-        return Int8Dot::PackUnit(weight(first + column, segment) + at, valid);
+      columns, segments, padded_k,
+      [&](int64_t column, int64_t segment, int64_t at, int64_t) {
+        const int64_t start = Min(at, k);
+        return Int8Dot::PackUnit(weight(first + column, segment) + start, k - start);
       },
       [&](int64_t column, int64_t width, void* header) {
         PackInt8Header(bias, requantization, correction(first + column), first + column, width, header);
@@ -60,7 +62,7 @@ void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k,
 
 // What an epilogue needs beside the panels' headers; it lies ahead of the panels.
 struct PackedEpilogue {
-  uint8_t table[256];
+  uint8_t table[256];  // as ByteTable packs it
   int32_t has_table;
   Activation activation;  // of float output
   uint8_t padding[56];
@@ -71,14 +73,14 @@ inline void PackEpilogue(const uint8_t* table, Activation activation, PackedEpil
   *packed = {};
   packed->has_table = table ? 1 : 0;
   packed->activation = activation;
-  if (table) __builtin_memcpy(packed->table, table, sizeof(packed->table));
+  if (table) ByteTable::Pack(table, packed->table);
 }
 
 // A table in any case: of the bytes themselves where there is none.
 inline void PackTable(const uint8_t* table, PackedEpilogue* packed) {
-  PackEpilogue(table, Activation::kNone, packed);
-  if (table) return;
-  for (int i = 0; i < 256; ++i) packed->table[i] = static_cast<uint8_t>(i);
+  uint8_t bytes[256];
+  for (int i = 0; i < 256; ++i) bytes[i] = static_cast<uint8_t>(i);
+  PackEpilogue(table ? table : bytes, Activation::kNone, packed);
 }
 
 }  // namespace

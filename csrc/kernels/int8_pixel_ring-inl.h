@@ -40,13 +40,13 @@ struct PixelRing {
     return data + (1 + vector * slots + y % slots) * row + kUnitElements<Dot>;
   }
 
-  // Output row y's three rows.
+  // The rows under output row y, and the one that output row y + 1 needs beside them at stride 1.
   struct Rows {
-    const Unit* at[3];
+    const Unit* at[4];
   };
   Rows Under(int64_t vector, int64_t y) const {
     Rows rows;
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 4; ++i) {
       const int64_t in_y = y * stride - 1 + i;
       const bool padding = in_y < 0 || in_y >= height;
       const Element* const first = padding ? data + kUnitElements<Dot> : Row(vector, in_y);

@@ -46,6 +46,15 @@ struct ByteVec {
   }
   static ByteVec Load(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
   void Store(uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  // Quarters that lie `stride` apart.
+  static MVF_INLINE ByteVec LoadQuarters(const uint8_t* p, int64_t stride) {
+    const auto quarter = [&](int i) {
+      return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + i * stride));
+    };
+    const __m128i low = _mm_unpacklo_epi64(quarter(0), quarter(1));
+    return {
+        _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm_unpacklo_epi64(quarter(2), quarter(3)), 1)};
+  }
 
   // kCount quarters from kFirst on.
   template <int kFirst, int kCount>
@@ -89,6 +98,11 @@ struct Int8Dot : WordDot {
     const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
   }
+  static MVF_INLINE void StoreElements(ByteVec ordered, Element* to) {
+    __m256i* const vectors = reinterpret_cast<__m256i*>(to);
+    _mm256_storeu_si256(vectors, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(ordered.v)));
+    _mm256_storeu_si256(vectors + 1, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(ordered.v, 1)));
+  }
   // Four pixels, in blocks, as units of pixels: the first two of each channel, then the others.
   static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
     const __m256i first = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1,  //
@@ -105,6 +119,7 @@ struct Int8Dot : WordDot {
 struct ByteTable {
   const uint8_t* table;
 
+  static void Pack(const uint8_t* table, uint8_t* packed) { __builtin_memcpy(packed, table, 256); }
   explicit ByteTable(const uint8_t* bytes) : table(bytes) {}
   // A call: inlined, it would take registers from the loop over K.
   __attribute__((noinline)) ByteVec operator()(ByteVec x) const {

@@ -44,6 +44,15 @@ struct ByteVec {
   }
   static ByteVec Load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
   void Store(uint8_t* p) const { _mm512_storeu_si512(p, v); }
+  // Quarters that lie `stride` apart.
+  static MVF_INLINE ByteVec LoadQuarters(const uint8_t* p, int64_t stride) {
+    const auto quarter = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * stride));
+    };
+    __m512i v = _mm512_inserti32x4(_mm512_castsi128_si512(quarter(0)), quarter(1), 1);
+    v = _mm512_inserti32x4(v, quarter(2), 2);
+    return {_mm512_inserti32x4(v, quarter(3), 3)};
+  }
 
   // kCount quarters from kFirst on.
   template <int kFirst, int kCount>

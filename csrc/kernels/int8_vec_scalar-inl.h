@@ -69,6 +69,12 @@ struct ByteVec {
     return bytes;
   }
   void Store(uint8_t* p) const { __builtin_memcpy(p, v, kBytes); }
+  // Quarters that lie `stride` apart.
+  static ByteVec LoadQuarters(const uint8_t* p, int64_t stride) {
+    ByteVec bytes;
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(bytes.v + i * Vec::kLanes, p + i * stride, Vec::kLanes);
+    return bytes;
+  }
 
   // kCount quarters from kFirst on.
   template <int kFirst, int kCount>
@@ -114,6 +120,7 @@ struct Int8Dot {
     return unit;
   }
 
+  static void StoreElements(ByteVec ordered, Element* to) { ordered.Store(to); }
   // Four pixels, in blocks, as units of pixels: one for each channel.
   static void StorePixels(ByteVec blocks, Element* to) {
     for (int i = 0; i < ByteVec::kBytes; ++i) to[i] = blocks.v[i % kUnit * Vec::kLanes + i / kUnit];
@@ -135,6 +142,7 @@ struct Int8Dot {
 struct ByteTable {
   const uint8_t* table;
 
+  static void Pack(const uint8_t* table, uint8_t* packed) { __builtin_memcpy(packed, table, 256); }
   explicit ByteTable(const uint8_t* bytes) : table(bytes) {}
   ByteVec operator()(ByteVec x) const {
     for (uint8_t& byte : x.v) byte = table[byte];

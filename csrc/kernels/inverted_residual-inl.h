@@ -128,7 +128,7 @@ __attribute__((noinline)) void ConvolveRows(const InvertedResidualState<Dot>& st
   constexpr int kWidth = kVectors * Vec::kLanes;
   const int64_t width = state.args.output.width, height = state.args.input.height;
   const int64_t row_floats = state.layout.row_pixels * kWidth;
-  DepthwiseRows<float, typename Dot::Element, FixedStride<kWidth>> rows;
+  DepthwiseRows<float, typename Dot::Element, Fixed<kWidth>> rows;
   for (int i = 0; i < kRows + 2; ++i) {
     const int64_t in_y = y * kStride - 1 + i;
     const bool padding = in_y < 0 || in_y >= height;

@@ -24,6 +24,12 @@ MVF_INLINE Vec Activate(Vec x) {
   return x;
 }
 
+// A number that the compiler knows.
+template <int64_t kValue>
+struct Fixed {
+  constexpr operator int64_t() const { return kValue; }
+};
+
 constexpr int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t Max(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
