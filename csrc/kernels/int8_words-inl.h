@@ -1,6 +1,5 @@
 // What the 8-bit dot policies without a byte product have in common: rows and weights are widened to 16 bits,
-// so that the product of two pairs (vpmaddwd) is exact. vpmaddubsw would saturate on full-range bytes. And
-// how their byte tables are packed.
+// so that the product of two pairs (vpmaddwd) is exact. vpmaddubsw would saturate on full-range bytes.
 #pragma once
 
 namespace mvf {
