@@ -103,6 +103,13 @@ def test_it_takes_a_quarter_of_the_memory(checkpoint):
     assert small.arena < 0.6 * large.arena
 
 
+def test_more_tokens_than_32_bits_can_add_up_are_refused(checkpoint):
+    session = Session(checkpoint)
+    assert session.memory_for(4096, 4096).arena > 0
+    with pytest.raises(ValueError, match=r"4096x4112 .* its 65792 tokens may overflow"):
+        session.memory_for(4096, 4112)
+
+
 def test_a_profile_counts_the_same_work(checkpoint):
     steps = Session(checkpoint).profile(repeats=1, size=(64, 64))
     floats = Session(random_checkpoint("mobilevit_xxs")).profile(repeats=1, size=(64, 64))

@@ -27,6 +27,9 @@ Size Strided(Size size, int64_t stride) {
   return {(size.height - 1) / stride + 1, (size.width - 1) / stride + 1};
 }
 
+// So many products of a probability, up to 255, and a value, down to -128, are no more than 32 bits hold.
+constexpr int64_t kMaxInt8Tokens = 1 << 16;
+
 int64_t NextMultiple(int64_t value, int64_t of) { return (value + of - 1) / of * of; }
 
 class Builder {
@@ -101,6 +104,11 @@ class Builder {
         if (size.height % step.patch_height != 0 || size.width % step.patch_width != 0) {
           Fail("patches of " + ToString({step.patch_height, step.patch_width}) +
                " do not divide its map of " + ToString(size) + "; put a resize_to_patch step before it");
+        }
+        const int64_t tokens = size.height / step.patch_height * (size.width / step.patch_width);
+        if (step.kind == StepKind::kInt8Attention && tokens > kMaxInt8Tokens) {
+          Fail("its " + std::to_string(tokens) + " tokens may overflow a sum of 32 bits; at most " +
+               std::to_string(kMaxInt8Tokens));
         }
         return SetOutput(step.output, size);
       }
