@@ -37,7 +37,8 @@ def views(draw: st.DrawFn, values: np.ndarray, unit_last: bool) -> np.ndarray:
     order = [*draw(st.permutations(range(movable))), *range(movable, values.ndim)]
     gaps = [draw(st.integers(1, 2)) for _ in range(movable)] + [1] * (values.ndim - movable)
     signs = [draw(st.sampled_from([1, -1])) for _ in range(movable)] + [1] * (values.ndim - movable)
-    spread = np.full([values.shape[axis] * gaps[axis] for axis in order], np.nan, dtype=np.float32)
+    gap_value = np.nan if values.dtype.kind == "f" else 77
+    spread = np.full([values.shape[axis] * gaps[axis] for axis in order], gap_value, dtype=values.dtype)
     view = spread.transpose(np.argsort(order))
     view = view[tuple(slice(None, None, gap) for gap in gaps)][tuple(slice(None, None, s) for s in signs)]
     view[...] = values

@@ -20,6 +20,23 @@ def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).uniform(-1, 1, shape).astype(np.float32)
 
 
+def integers(dtype: type, *shape: int) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(sum(shape)).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def int8_layer(*shape: int, out: int, prefix: str = "", table: bool = True) -> dict[str, np.ndarray]:
+    layer = {
+        "weight": integers(np.int8, *shape),
+        "bias": integers(np.int16, out).astype(np.int32),
+        "multiplier": np.abs(floats(out)) * np.float32(1e-3),
+        "offset": floats(out) * np.float32(90) + np.float32(128),
+    }
+    if table:
+        layer["table"] = integers(np.uint8, 256)
+    return {prefix + name: values for name, values in layer.items()}
+
+
 CALLS = {
     "linear": {"x": floats(2, 3, 5), "weight": floats(7, 5), "bias": floats(7), "residual": floats(2, 3, 7)},
     "ffn": {
@@ -51,11 +68,35 @@ CALLS = {
     "resize": {"x": floats(2, 5, 4, 3), "height": 3, "width": 6},
     "global_pool": {"x": floats(2, 5, 4, 3)},
     "softmax": {"x": floats(2, 3, 5)},
+    "int8_linear": {"x": integers(np.uint8, 2, 3, 5), **int8_layer(7, 5, out=7)},
+    "int8_conv3x3": {
+        "x": integers(np.uint8, 2, 5, 4, 3),
+        "second": integers(np.uint8, 2, 5, 4, 2),
+        **int8_layer(6, 3, 3, 5, out=6),
+    },
+    "int8_dwconv3x3": {"x": integers(np.uint8, 2, 5, 4, 3), **int8_layer(3, 3, 3, out=3)},
+    "int8_inverted_residual": {
+        "x": integers(np.uint8, 2, 5, 4, 3),
+        **int8_layer(8, 3, out=8, prefix="expand_"),
+        **int8_layer(3, 3, 8, out=8, prefix="depthwise_"),
+        **int8_layer(6, 8, out=6, prefix="project_", table=False),
+    },
+    "int8_attention": {
+        "qkv": integers(np.uint8, 2, 4, 6, 12),
+        "heads": 2,
+        "score_scale": 1e-4,
+        "output_multiplier": 1.0,
+        "output_zero": 128,
+    },
 }
 """A sound call of every operation."""
 
 STRIDED = ["x", "qkv", "stream", "residual", "second"]
 """Arguments that are walked by their strides; all others are weights."""
+
+
+ROWS = ["linear", "ffn", "layer_norm", "softmax", "int8_linear"]
+"""Operations on any number of leading dimensions."""
 
 
 def call(name: str, **changes: object) -> np.ndarray:
@@ -64,7 +105,7 @@ def call(name: str, **changes: object) -> np.ndarray:
 
 def array_arguments() -> list[tuple[str, str]]:
     arguments = [(op, key) for op in CALLS for key in (*CALLS[op], "out")]
-    return [(op, key) for op, key in arguments if not isinstance(CALLS[op].get(key), int)]
+    return [(op, key) for op, key in arguments if not isinstance(CALLS[op].get(key), (int, float))]
 
 
 def test_every_operation_is_called():
@@ -84,8 +125,8 @@ def test_hostile_arrays_are_refused_or_answered(op, argument):
         except REFUSALS:
             return
         # What is left: an optional argument that is None, or another number of images or rows.
-        assert result.dtype == np.float32
-        assert result.ndim == expected.ndim or op in ("linear", "ffn", "layer_norm", "softmax")
+        assert result.dtype == expected.dtype
+        assert result.ndim == expected.ndim or op in ROWS
 
     try_one()
 
@@ -152,13 +193,13 @@ def test_out_must_be_apart_writeable_and_of_the_right_kind(op):
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         call(op, out=read_only)
-    with pytest.raises(TypeError, match="out must be a float32 NumPy array"):
+    with pytest.raises(TypeError, match=f"out must be a {expected.dtype} NumPy array"):
         call(op, out=expected.astype(np.float64))
-    with pytest.raises(ValueError, match="out must be a float32 NumPy array of shape"):
-        call(op, out=np.zeros((*expected.shape, 1), np.float32))
+    with pytest.raises(ValueError, match=f"out must be a {expected.dtype} NumPy array of shape"):
+        call(op, out=np.zeros((*expected.shape, 1), expected.dtype))
     name = next(key for key in STRIDED if key in CALLS[op])
     source = CALLS[op][name]
-    memory = np.zeros(source.size + expected.size, np.float32)
+    memory = np.zeros(source.size + expected.size, expected.dtype)
     shared = memory[: source.size].reshape(source.shape)
     shared[...] = source
     with pytest.raises(ValueError, match=f"out shares memory with {name}"):

@@ -20,6 +20,7 @@ QuantizeArgs BindDequantize(const Frame& frame, size_t step);
 inline Work WorkOf(const Int8StemArgs& args) { return {args.output.height, 4}; }
 inline Work WorkOf(const Int8InvertedResidualArgs& args) { return {args.output.height, 4}; }
 inline Work WorkOf(const Int8Conv3x3Args& args) { return {args.output.height, 4}; }
+inline Work WorkOf(const Int8DwConv3x3Args& args) { return {args.output.height, 4}; }
 inline Work WorkOf(const Int8LinearArgs& args) { return {args.rows, 8}; }
 inline Work WorkOf(const Int8FfnArgs& args) { return {args.rows, 8}; }
 inline Work WorkOf(const Int8AttentionArgs& args) {

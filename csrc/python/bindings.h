@@ -11,10 +11,13 @@ namespace mvf {
 
 void BindEngine(pybind11::module_& module);  // class Engine
 
-// Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h.
+// Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and
+// int8_kernels.h.
 void BindRowOps(pybind11::module_& ops);
 void BindConvolutionOps(pybind11::module_& ops);
 void BindMapOps(pybind11::module_& ops);
+void BindInt8RowOps(pybind11::module_& ops);
+void BindInt8MapOps(pybind11::module_& ops);
 
 // The table of an `isa` argument (None for the best of that precision), a `precision` argument, and the count
 // of a `threads` argument (None for the default).

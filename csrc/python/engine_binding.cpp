@@ -27,7 +27,7 @@ std::unique_ptr<Engine> MakeEngine(py::handle dict, const py::object& isa, const
 FloatView ReadImages(const Engine& engine, py::handle images, const char* name) {
   const int64_t channels = engine.plan().image_channels;
   const std::string layout = "[N, " + std::to_string(channels) + ", H, W]";
-  FloatView view = ReadFloat32(images, name, {kAnySize, channels, kAnySize, kAnySize}, layout.c_str());
+  FloatView view = ReadArray<float>(images, name, {kAnySize, channels, kAnySize, kAnySize}, layout.c_str());
   if (view.shape[2] < 1 || view.shape[3] < 1) {
     throw std::invalid_argument(std::string(name) + " must be " + layout +
                                 " with H and W of at least 1, got " + ToString(view.shape));
@@ -49,7 +49,7 @@ py::list Run(Engine& engine, py::handle images) {
   py::list arrays;
   std::vector<float*> outputs;
   for (size_t i = 0; i < engine.plan().outputs.size(); ++i) {
-    Output output = MakeOutput(py::none(), OutputShape(engine, *program, i, batch.count), {});
+    Output output = MakeOutput<float>(py::none(), OutputShape(engine, *program, i, batch.count), {});
     outputs.push_back(output.view.data);
     arrays.append(std::move(output.array));
   }

@@ -70,8 +70,10 @@ PYBIND11_MODULE(_C, module) {
       "Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.");
   BindEngine(module);
 
-  py::module_ ops = module.def_submodule("ops", "Single operations on float32 NumPy arrays.");
+  py::module_ ops = module.def_submodule("ops", "Single operations on NumPy arrays, float32 or 8-bit.");
   BindRowOps(ops);
   BindConvolutionOps(ops);
   BindMapOps(ops);
+  BindInt8RowOps(ops);
+  BindInt8MapOps(ops);
 }

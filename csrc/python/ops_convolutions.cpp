@@ -57,7 +57,8 @@ py::array Stem(const Object& x_object, const Object& weight_object, const Object
                const Object& stride, const Object& silu, const Object& out, const Object& isa,
                const Object& threads) {
   const OpSettings settings = ReadSettings(isa, threads);
-  const FloatView x = ReadFloat32(x_object, "x", {kAnySize, kAnySize, kAnySize, kAnySize}, "[N, C, H, W]");
+  const FloatView x =
+      ReadArray<float>(x_object, "x", {kAnySize, kAnySize, kAnySize, kAnySize}, "[N, C, H, W]");
   for (size_t axis = 1; axis < 4; ++axis) {
     if (x.shape[axis] < 1) {
       throw std::invalid_argument("x must be [N, C, H, W] with C, H and W of at least 1, got " +
@@ -130,12 +131,7 @@ py::array InvertedResidual(const Object& x_object, const Object& expand_object,
   const Weight project_bias = Weight::Optional(project_bias_object, "project_bias", {shape.out});
   shape.stride = ReadStride(stride);
   shape.residual = ReadBool(residual, "residual");
-  if (shape.residual && (shape.stride != 1 || shape.in != shape.out)) {
-    throw std::invalid_argument(
-        "a residual needs stride 1 and as many output as input channels; got stride " +
-        std::to_string(shape.stride) + ", " + std::to_string(shape.in) + " in, " + std::to_string(shape.out) +
-        " out");
-  }
+  RequireResidualFits(shape.residual, shape.stride, shape.in, shape.out);
   Output output = MakeOpOutput(
       out, ConvolvedShape(x.shape[0], x.shape[1], x.shape[2], shape.stride, shape.out), {{"x", &x}});
   Unlocked([&] {

@@ -1,6 +1,5 @@
 // _C.ops on maps that have no weights: float32 [N, H, W, C] with neighbouring channels and any other strides.
 #include <climits>
-#include <stdexcept>
 
 #include "python/arrays.h"
 #include "python/bindings.h"
@@ -11,25 +10,13 @@
 namespace mvf {
 namespace {
 
-py::array Attention(const Object& qkv_object, const Object& heads, const Object& patch, const Object& out,
-                    const Object& isa, const Object& threads) {
+py::array Attention(const Object& qkv_object, const Object& heads, const Object& patch_object,
+                    const Object& out, const Object& isa, const Object& threads) {
   const OpSettings settings = ReadSettings(isa, threads);
   const FloatView qkv = ReadMap(qkv_object, "qkv");
-  if (!py::isinstance<py::tuple>(patch) || py::len(patch) != 2) {
-    throw py::type_error("patch must be a tuple (height, width), got " + py::repr(patch).cast<std::string>());
-  }
-  const int64_t patch_height = ReadInt(patch[py::int_(0)], "patch[0]", 1, INT_MAX);
-  const int64_t patch_width = ReadInt(patch[py::int_(1)], "patch[1]", 1, INT_MAX);
+  const PatchSize patch = ReadPatchSize(patch_object);
   const int64_t head_count = ReadInt(heads, "heads", 1, INT_MAX), channels = qkv.shape[3];
-  if (channels % (3 * head_count) != 0) {
-    throw std::invalid_argument("qkv has " + std::to_string(channels) + " channels, which " +
-                                std::to_string(head_count) + " heads of q, k and v do not divide");
-  }
-  if (qkv.shape[1] % patch_height != 0 || qkv.shape[2] % patch_width != 0) {
-    throw std::invalid_argument("patch (" + std::to_string(patch_height) + ", " +
-                                std::to_string(patch_width) +
-                                ") does not divide the map of qkv, whose shape is " + ToString(qkv.shape));
-  }
+  RequireDivisible(qkv, head_count, patch);
   Output output =
       MakeOpOutput(out, {qkv.shape[0], qkv.shape[1], qkv.shape[2], channels / 3}, {{"qkv", &qkv}});
   Unlocked([&] {
@@ -38,8 +25,8 @@ py::array Attention(const Object& qkv_object, const Object& heads, const Object&
       args.qkv = MapAt(qkv, n);
       args.output = MapAt(output.view, n);
       args.heads = head_count;
-      args.patch_height = patch_height;
-      args.patch_width = patch_width;
+      args.patch_height = patch.height;
+      args.patch_width = patch.width;
       return args;
     });
   });

@@ -12,11 +12,11 @@ namespace mvf {
 namespace {
 
 // Array 1 of the walk to array 0.
-void CopyRows(const RowWalk& walk, int64_t channels) {
+void CopyRows(const RowWalk& walk, const FloatView& from, const FloatView& to, int64_t channels) {
   for (int64_t run = 0; run < walk.runs(); ++run) {
     for (int64_t row = 0; row < walk.rows(); ++row) {
-      std::copy_n(walk.Run(1, run) + row * walk.row_stride(1), channels,
-                  walk.Run(0, run) + row * walk.row_stride(0));
+      std::copy_n(from.data + walk.Offset(1, run) + row * walk.row_stride(1), channels,
+                  to.data + walk.Offset(0, run) + row * walk.row_stride(0));
     }
   }
 }
@@ -39,7 +39,7 @@ py::array Linear(const Object& x_object, const Object& weight_object, const Obje
     read.push_back({"residual", &residual, true});
   }
   Output output = MakeOpOutput(out, WithChannels(x.shape, shape.out), read);
-  std::vector<const FloatView*> arrays{&x, &output.view};
+  std::vector<const Strided*> arrays{&x, &output.view};
   if (has_residual) arrays.push_back(&residual);
   const RowWalk walk(arrays);
   Unlocked([&] {
@@ -49,13 +49,13 @@ py::array Linear(const Object& x_object, const Object& weight_object, const Obje
       args.shape = shape;
       args.packed = packed.data();
       args.rows = walk.rows();
-      args.input = walk.Run(0, run);
+      args.input = x.data + walk.Offset(0, run);
       args.input_stride = walk.row_stride(0);
-      args.output = walk.Run(1, run);
+      args.output = output.view.data + walk.Offset(1, run);
       args.output_stride = walk.row_stride(1);
       args.float_output = true;
       if (has_residual) {
-        args.residual = walk.Run(2, run);
+        args.residual = residual.data + walk.Offset(2, run);
         args.residual_stride = walk.row_stride(2);
       }
       return args;
@@ -80,13 +80,13 @@ py::array Ffn(const Object& stream_object, const Object& up_object, const Object
   Unlocked([&] {
     const AlignedBuffer packed = Pack(settings.table.ffn_packing, shape,
                                       {{up.data(), up_bias.data()}, {down.data(), down_bias.data()}});
-    if (output.view.data != stream.data) CopyRows(walk, dim);
+    if (output.view.data != stream.data) CopyRows(walk, stream, output.view, dim);
     RunItems(settings.table.ffn, walk.runs(), settings.threads, [&](int64_t run) {
       FfnArgs args;
       args.shape = shape;
       args.packed = packed.data();
       args.rows = walk.rows();
-      args.stream = walk.Run(0, run);
+      args.stream = output.view.data + walk.Offset(0, run);
       args.stream_stride = walk.row_stride(0);
       return args;
     });
@@ -109,11 +109,11 @@ py::array LayerNorm(const Object& x_object, const Object& gamma_object, const Ob
       LayerNormArgs args;
       args.rows = walk.rows();
       args.channels = channels;
-      args.input = walk.Run(0, run);
+      args.input = x.data + walk.Offset(0, run);
       args.input_stride = walk.row_stride(0);
       args.gamma = gamma.data();
       args.beta = beta.data();
-      args.output = walk.Run(1, run);
+      args.output = output.view.data + walk.Offset(1, run);
       args.output_stride = walk.row_stride(1);
       args.epsilon = epsilon_value;
       return args;
@@ -132,9 +132,9 @@ py::array Softmax(const Object& x_object, const Object& out, const Object& isa, 
       SoftmaxArgs args;
       args.rows = walk.rows();
       args.columns = x.shape.back();
-      args.input = walk.Run(0, run);
+      args.input = x.data + walk.Offset(0, run);
       args.input_stride = walk.row_stride(0);
-      args.output = walk.Run(1, run);
+      args.output = output.view.data + walk.Offset(1, run);
       args.output_stride = walk.row_stride(1);
       return args;
     });

@@ -10,12 +10,13 @@ namespace mvf {
 class RowWalk {
  public:
   // All of one leading shape; the last dimension of each is a row's own.
-  explicit RowWalk(const std::vector<const FloatView*>& arrays);
+  explicit RowWalk(const std::vector<const Strided*>& arrays);
 
   int64_t runs() const { return runs_; }
   int64_t rows() const { return dims_.back().size; }
   int64_t row_stride(size_t array) const { return dims_.back().strides[array]; }
-  float* Run(size_t array, int64_t run) const;
+  // Of the run's first element from the array's.
+  int64_t Offset(size_t array, int64_t run) const;
 
  private:
   struct Dim {
@@ -23,7 +24,6 @@ class RowWalk {
     std::vector<int64_t> strides;  // of each array
   };
 
-  std::vector<float*> data_;
   std::vector<Dim> dims_;
   int64_t runs_ = 1;
 };

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Int8Weight = NDArray[np.int8]
+Ints = NDArray[np.int32]
 
 max_threads: Final[int]
 
@@ -131,12 +134,25 @@ class _Options(TypedDict, total=False):
     isa: str | None
     threads: int | None
 
+class _BytesOptions(TypedDict, total=False):
+    """`_Options` with a result of bytes."""
+
+    out: Bytes | None
+    isa: str | None
+    threads: int | None
+
 class ops:
-    """Single operations on float32 arrays, each on the kernel that an engine would run.
+    """Single operations, each on the kernel that an engine would run: on float32 arrays, or on bytes.
 
     Maps are [N, H, W, C] and rows [..., C]: channels next to one another in memory, all other strides free.
-    Weights are packed on every call. All raise TypeError for what is no float32 array, ValueError for shapes
-    and settings, MemoryError.
+    Weights are packed on every call. All raise TypeError for what is no array of the right type, ValueError
+    for shapes and settings, MemoryError.
+
+    The operations on bytes, `int8_*`, take uint8 arrays with one scale and zero point each, real = scale *
+    (q - zero point), and int8 weights with a scale for each output channel. A layer's sum, bias +
+    sum((q - zero) * weight), exact in 32 bits, becomes table[clamp(round(fma(sum, multiplier, offset)), 0,
+    255)], without the table where it is None: multiplier is input_scale * weight_scale / output_scale, offset
+    the output's zero point. Results are the same with every `isa`.
     """
 
     @staticmethod
@@ -273,3 +289,112 @@ class ops:
         **options: Unpack[_Options],
     ) -> Array:
         """Softmax over the last dimension."""
+
+    @staticmethod
+    def int8_linear(
+        x: Bytes | Array,
+        weight: Int8Weight,
+        bias: Ints | None,
+        multiplier: Array,
+        offset: Array | None = None,
+        table: Bytes | None = None,
+        residual: Array | None = None,
+        input_zero: int = 0,
+        input_scale: float | None = None,
+        silu: bool = False,
+        normalize: bool = False,
+        epsilon: float = 1e-5,
+        float_output: bool = False,
+        sums: bool = False,
+        *,
+        out: Bytes | Array | Ints | None = None,
+        isa: str | None = None,
+        threads: int | None = None,
+    ) -> Bytes | Array | Ints:
+        """Rows [..., in], weight [out, in] -> bytes [..., out].
+
+        Float rows are quantised first, after normalising them where asked for as in `linear`: with
+        `input_scale` and `input_zero`, or each by its own range, zero included. With `float_output` the
+        result is silu(sum * multiplier + offset) + residual; rows of their own range bring their scale into
+        the multiplier. `out` may then be `residual`. With `sums` the result is the int32 sums.
+        """
+
+    @staticmethod
+    def int8_conv3x3(
+        x: Bytes,
+        weight: Int8Weight,
+        bias: Ints | None,
+        multiplier: Array,
+        offset: Array | None = None,
+        table: Bytes | None = None,
+        stride: int = 1,
+        input_zero: int = 0,
+        second: Bytes | None = None,
+        second_zero: int = 0,
+        **options: Unpack[_BytesOptions],
+    ) -> Bytes:
+        """3x3 convolution, padded by 1 with the zero points: [N, H, W, C] -> [N, H', W', out].
+
+        weight is [out, 3, 3, C + C2]; `second`, [N, H, W, C2], holds the last C2 input channels, of the same
+        scale or with the scales' ratio in their weights.
+        """
+
+    @staticmethod
+    def int8_dwconv3x3(
+        x: Bytes,
+        weight: Int8Weight,
+        bias: Ints | None,
+        multiplier: Array,
+        offset: Array | None = None,
+        table: Bytes | None = None,
+        stride: int = 1,
+        input_zero: int = 0,
+        **options: Unpack[_BytesOptions],
+    ) -> Bytes:
+        """Depthwise 3x3 convolution, padded by 1 with the zero point; weight is [3, 3, C]."""
+
+    @staticmethod
+    def int8_inverted_residual(
+        x: Bytes,
+        expand_weight: Int8Weight,
+        expand_bias: Ints | None,
+        expand_multiplier: Array,
+        expand_offset: Array | None,
+        expand_table: Bytes | None,
+        depthwise_weight: Int8Weight,
+        depthwise_bias: Ints | None,
+        depthwise_multiplier: Array,
+        depthwise_offset: Array | None,
+        depthwise_table: Bytes | None,
+        project_weight: Int8Weight,
+        project_bias: Ints | None,
+        project_multiplier: Array,
+        project_offset: Array | None = None,
+        stride: int = 1,
+        residual_multiplier: float | None = None,
+        input_zero: int = 0,
+        expanded_zero: int = 0,
+        depthwise_zero: int = 0,
+        **options: Unpack[_BytesOptions],
+    ) -> Bytes:
+        """Expansion, depthwise 3x3 and projection; weights [expanded, C], [3, 3, expanded], [out, expanded].
+
+        With `residual_multiplier` (stride 1, out = C) the last layer's value is
+        fma(x, residual_multiplier, fma(sum, multiplier, offset)).
+        """
+
+    @staticmethod
+    def int8_attention(
+        qkv: Bytes,
+        heads: int,
+        score_scale: float,
+        output_multiplier: float,
+        output_zero: int,
+        patch: tuple[int, int] = (2, 2),
+        **options: Unpack[_BytesOptions],
+    ) -> Bytes:
+        """`attention` on bytes around 128: qkv [N, H, W, 3 * dim] -> [N, H, W, dim].
+
+        softmax(score_scale * (q - 128) (k - 128)^T) (v - 128) * output_multiplier + output_zero, its weights
+        in 8 bits. Up to 65536 tokens and channels of a head.
+        """

@@ -13,13 +13,22 @@ formulas in `reference`. One call takes one dtype and one device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mobilevit_fast.ops import gradients, native, reference
-from mobilevit_fast.ops.checks import check_map, check_rank, check_shape, check_stride, check_tensors
+from mobilevit_fast.ops.checks import (
+    check_map,
+    check_patches,
+    check_rank,
+    check_residual,
+    check_shape,
+    check_stride,
+    check_tensors,
+)
 
 NAMESPACE = "mobilevit_fast"
 
@@ -49,7 +58,7 @@ SCHEMAS = {
 }
 
 NAMES = tuple(SCHEMAS)
-"""All operations of `torch.ops.mobilevit_fast`."""
+"""All operations of `torch.ops.mobilevit_fast` on floating point tensors; `int8` adds those on bytes."""
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 
@@ -57,7 +66,8 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 # ---- shapes: what an operation refuses, and the empty tensor that it fills
 
 
-def _empty_map(input: Tensor, channels: int, stride: int) -> Tensor:
+def empty_map(input: Tensor, channels: int, stride: int) -> Tensor:
+    """What a 3x3 convolution with padding 1 makes of a map [N, C, H, W], of the same dtype."""
     batch, _, height, width = input.shape
     shape = (batch, channels, (height - 1) // stride + 1, (width - 1) // stride + 1)
     return torch.empty(shape, dtype=input.dtype, device=input.device, memory_format=torch.channels_last)
@@ -73,7 +83,7 @@ def empty_dwconv3x3(
     channels = input.shape[1]
     check_shape(name, "weight", weight, (channels, 1, 3, 3))
     check_shape(name, "bias", bias, (channels,))
-    return _empty_map(input, channels, stride)
+    return empty_map(input, channels, stride)
 
 
 def empty_conv3x3(
@@ -86,7 +96,7 @@ def empty_conv3x3(
     check_rank(name, "weight", weight, "[K, C, 3, 3]")
     check_shape(name, "weight", weight, (weight.shape[0], input.shape[1], 3, 3))
     check_shape(name, "bias", bias, (weight.shape[0],))
-    return _empty_map(input, weight.shape[0], stride)
+    return empty_map(input, weight.shape[0], stride)
 
 
 def empty_inverted_residual(
@@ -118,12 +128,8 @@ def empty_inverted_residual(
     shapes = ((hidden, channels, 1, 1), (hidden,), (hidden, 1, 3, 3), (hidden,), (out, hidden, 1, 1), (out,))
     for (argument, tensor), shape in zip(weights.items(), shapes, strict=True):
         check_shape(name, argument, tensor, shape)
-    if residual and (stride != 1 or out != channels):
-        raise ValueError(
-            f"{name}: a residual needs stride 1 and as many channels out as in; "
-            f"got stride {stride}, {channels} in, {out} out"
-        )
-    return _empty_map(input, out, stride)
+    check_residual(name, residual, stride, channels, out)
+    return empty_map(input, out, stride)
 
 
 def empty_linear(
@@ -148,17 +154,7 @@ def empty_linear(
 def empty_attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2) -> Tensor:
     name = "attention"
     check_tensors(name, {"qkv": qkv})
-    check_map(name, "qkv", qkv, "NHWC")
-    batch, height, width, channels = qkv.shape
-    if heads < 1 or channels < 1 or channels % (3 * heads):
-        raise ValueError(
-            f"{name}: qkv needs a multiple of 3 * heads channels, got {channels} for {heads} heads"
-        )
-    if patch_height < 1 or patch_width < 1 or height % patch_height or width % patch_width:
-        raise ValueError(
-            f"{name}: a patch of {patch_height}x{patch_width} must divide the map of {height}x{width}"
-        )
-    return qkv.new_empty((batch, height, width, channels // 3))
+    return qkv.new_empty(check_patches(name, qkv, heads, patch_height, patch_width))
 
 
 _EMPTY = {
@@ -181,15 +177,34 @@ _GRADIENTS = {
 # ---- registration
 
 
-def _register(name: str, schema: str) -> None:
-    _library.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
+def define(
+    library: torch.library.Library,
+    name: str,
+    schema: str,
+    empty: Callable[..., Tensor],
+    compute: Callable[..., Tensor],
+    dispatch_key: str,
+) -> None:
+    """Defines an operation that `compute` computes from all of its arguments.
+
+    `empty` checks the arguments and makes the output, for fake tensors too.
+    """
+    library.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
     arguments = getattr(torch.ops.mobilevit_fast, name).default._schema.arguments
     defaults = [argument.default_value for argument in arguments]
+
+    def compute_with_defaults(*given: Any) -> Tensor:
+        # The dispatcher leaves out trailing arguments that equal their defaults.
+        return compute(*given, *defaults[len(given) :])
+
+    library.impl(name, compute_with_defaults, dispatch_key)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", empty, lib=library)
+
+
+def _register(name: str, schema: str) -> None:
     empty, kernel, formula = _EMPTY[name], getattr(native, name), getattr(reference, name)
 
-    def compute(*given: Any) -> Tensor:
-        # The dispatcher leaves out trailing arguments that equal their defaults.
-        arguments = (*given, *defaults[len(given) :])
+    def compute(*arguments: Any) -> Tensor:
         output = empty(*arguments)
         if output.dtype != torch.float32 or output.device.type != "cpu":
             return formula(*arguments)
@@ -197,8 +212,7 @@ def _register(name: str, schema: str) -> None:
             kernel(*arguments, output)
         return output
 
-    _library.impl(name, compute, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", empty, lib=_library)
+    define(_library, name, schema, empty, compute, "CompositeExplicitAutograd")
     save, backward = _GRADIENTS[name]
     torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
 

@@ -16,18 +16,18 @@ from mobilevit_fast import _C
 def dwconv3x3(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, output: Tensor
 ) -> None:
-    taps = _array(weight[:, 0].permute(1, 2, 0))
+    taps = as_array(weight[:, 0].permute(1, 2, 0))
     _C.ops.dwconv3x3(
-        _map(input), taps, _array(bias), stride, silu, out=_map(output), threads=intra_op_threads()
+        as_map(input), taps, as_array(bias), stride, silu, out=as_map(output), threads=intra_op_threads()
     )
 
 
 def conv3x3(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, output: Tensor
 ) -> None:
-    taps = _array(weight.permute(0, 2, 3, 1))
+    taps = as_array(weight.permute(0, 2, 3, 1))
     _C.ops.conv3x3(
-        _map(input), taps, _array(bias), stride, silu, out=_map(output), threads=intra_op_threads()
+        as_map(input), taps, as_array(bias), stride, silu, out=as_map(output), threads=intra_op_threads()
     )
 
 
@@ -44,13 +44,13 @@ def inverted_residual(
     output: Tensor,
 ) -> None:
     _C.ops.inverted_residual(
-        _map(input),
-        *(_array(expand_weight[:, :, 0, 0]), _array(expand_bias)),
-        *(_array(depthwise_weight[:, 0].permute(1, 2, 0)), _array(depthwise_bias)),
-        *(_array(project_weight[:, :, 0, 0]), _array(project_bias)),
+        as_map(input),
+        *(as_array(expand_weight[:, :, 0, 0]), as_array(expand_bias)),
+        *(as_array(depthwise_weight[:, 0].permute(1, 2, 0)), as_array(depthwise_bias)),
+        *(as_array(project_weight[:, :, 0, 0]), as_array(project_bias)),
         stride,
         residual,
-        out=_map(output),
+        out=as_map(output),
         threads=intra_op_threads(),
     )
 
@@ -64,16 +64,16 @@ def linear(
     output: Tensor,
 ) -> None:
     _C.ops.linear(
-        *(_rows(input), _array(weight), _array(bias), None if residual is None else _rows(residual)),
+        *(as_rows(input), as_array(weight), as_array(bias), None if residual is None else as_rows(residual)),
         silu,
-        out=_rows(output),
+        out=as_rows(output),
         threads=intra_op_threads(),
     )
 
 
 def attention(qkv: Tensor, heads: int, patch_height: int, patch_width: int, output: Tensor) -> None:
     patch = (patch_height, patch_width)
-    _C.ops.attention(_rows(qkv), heads, patch, out=_rows(output), threads=intra_op_threads())
+    _C.ops.attention(as_rows(qkv), heads, patch, out=as_rows(output), threads=intra_op_threads())
 
 
 def intra_op_threads() -> int:
@@ -81,17 +81,17 @@ def intra_op_threads() -> int:
     return min(torch.get_num_threads(), _C.max_threads)
 
 
-def _map(tensor: Tensor) -> np.ndarray:
+def as_map(tensor: Tensor) -> np.ndarray:
     """[N, C, H, W] as an array [N, H, W, C] whose channels are neighbours in memory."""
-    return _rows(tensor.permute(0, 2, 3, 1))
+    return as_rows(tensor.permute(0, 2, 3, 1))
 
 
-def _rows(tensor: Tensor) -> np.ndarray:
+def as_rows(tensor: Tensor) -> np.ndarray:
     """[..., C] as an array whose channels are neighbours in memory."""
     if tensor.stride(-1) != 1:
         tensor = tensor.contiguous()
-    return _array(tensor)
+    return as_array(tensor)
 
 
-def _array(tensor: Tensor | None) -> np.ndarray | None:
+def as_array(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.detach().numpy()
