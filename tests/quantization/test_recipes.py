@@ -9,12 +9,12 @@ from mobilevit_fast import (
     Mixed,
     StaticInt8,
     WeightOnly,
-    load_checkpoint,
     quantize,
 )
 from mobilevit_fast.quantization.calibration import run
 from mobilevit_fast.quantization.sensitivity import compare
-from mobilevit_fast.weights import QuantizedCheckpoint, load_model
+from mobilevit_fast.weights import load_model
+from quantized_checkpoints import assert_same
 
 RECIPES = {
     # Recipe -> least ratio of signal to noise in decibels, and how many times smaller than float32.
@@ -36,18 +36,6 @@ def case(request, checkpoint, images):
     return quantize(checkpoint, recipe, calibration=images), least_sqnr, least_ratio
 
 
-def same(a: QuantizedCheckpoint, b: QuantizedCheckpoint) -> bool:
-    parts = ("weights", "scales", "biases", "norms")
-    return (
-        (a.config, a.layers, a.activations, a.preprocessing, a.labels, a.recipe)
-        == (b.config, b.layers, b.activations, b.preprocessing, b.labels, b.recipe)
-    ) and all(
-        getattr(a, part).keys() == getattr(b, part).keys()
-        and all((getattr(a, part)[name] == getattr(b, part)[name]).all() for name in getattr(a, part))
-        for part in parts
-    )
-
-
 def test_answers_stay_near_the_float_ones(case, checkpoint, images, network):
     model, least_sqnr, _ = case
     difference = compare(model(images), run(network, images), layer="all", bits=8, parameters=0)
@@ -62,13 +50,7 @@ def test_the_file_is_as_small_as_the_report_says_and_holds_the_same(case, tmp_pa
     assert path.stat().st_size == report.bytes
     assert report.ratio > least_ratio
     assert f"{report.bytes:,} bytes" in str(report)
-    assert same(load_model(path), model.checkpoint())
-
-
-def test_a_quantised_file_is_no_float_checkpoint(case, tmp_path):
-    case[0].save(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"is quantised; this needs the float checkpoint"):
-        load_checkpoint(tmp_path / "model.safetensors")
+    assert_same(load_model(path), model.checkpoint())
 
 
 def test_static_is_bytes_throughout_but_for_what_is_kept(checkpoint, images):

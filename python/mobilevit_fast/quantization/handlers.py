@@ -19,7 +19,7 @@ from mobilevit_fast.quantization.config import (
 from mobilevit_fast.quantization.equalize import equalize
 from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.refine import refine
-from mobilevit_fast.quantization.rounding import choose_scales, to_half
+from mobilevit_fast.quantization.rounding import choose_scales
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.byte_tensors import integer_groups
 
@@ -69,7 +69,6 @@ def round_weights(network: QuantizedMobileViT, formats: dict[str, LayerFormat]) 
     for name, layer in network.layers.items():
         if layer.format.is_integer:
             choose_scales(layer, network.second_ratio(name))
-            layer.bias.copy_(to_half(layer.bias))
 
 
 def half_precision(

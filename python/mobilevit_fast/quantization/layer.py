@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilevit_fast.quantization.point import Kind, Point
-from mobilevit_fast.quantization.scaled import Scaled, learned_factor, round_through
+from mobilevit_fast.quantization.scaled import Scaled, learned_factor, round_through, to_half
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.shapes import Shape
 
@@ -80,11 +80,11 @@ class Layer(nn.Module):
         if self.is_integer:
             unit = inputs.unit * self.weight_step()
             sums = self._convolve(inputs.numbers, self.integer_weight(inputs.second_ratio))
-            sums = _add_channels(sums, round_through(self.bias / unit))
+            sums = _add_channels(sums, round_through(self.stored_bias() / unit))
             return Scaled(sums, unit.reshape(-1, 1, 1))
         if self.format.compute == "dynamic":
             return self._dynamic_sums(inputs.numbers)
-        return Scaled(_add_channels(self._convolve(inputs.numbers, self.real_weight()), self.bias))
+        return Scaled(_add_channels(self._convolve(inputs.numbers, self.real_weight()), self.stored_bias()))
 
     def read(self, x: Scaled, second: Scaled | None = None) -> Inputs:
         """What the layer multiplies its weight with: bytes if it computes on bytes."""
@@ -110,7 +110,12 @@ class Layer(nn.Module):
         """The scales, as trained."""
         if self.change is None:
             return self.weight_scale
-        return self.weight_scale * learned_factor(self.change, self.weight.numel() // self.change.numel())
+        factor = learned_factor(self.change, self.weight.numel() // self.change.numel())
+        return to_half(self.weight_scale * factor)
+
+    def stored_bias(self) -> Tensor:
+        """The bias as its storage rounds it."""
+        return self.bias if self.format == FULL else to_half(self.bias)
 
     def learn_scale(self) -> None:
         """Make the scales parameters. Their number is that of the present format."""
@@ -146,7 +151,7 @@ class Layer(nn.Module):
         zero_point = (-low / step).round()
         numbers = (round_through(values / step) + zero_point).clamp(0, 255) - zero_point
         sums = self._convolve(numbers, self.integer_weight()) * step
-        return Scaled(_add_channels(sums * self.weight_step().reshape(-1, 1, 1), self.bias))
+        return Scaled(_add_channels(sums * self.weight_step().reshape(-1, 1, 1), self.stored_bias()))
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         if weight.ndim == 2:

@@ -86,8 +86,9 @@ def prepare_qat(
         convert(student).save("small.safetensors")
 
     It takes images and gives logits; with `labels=` it gives `{"loss": ..., "logits": ...}`, as transformers'
-    Trainer wants it. Norms are folded, so there are no statistics to freeze; a learning rate of about a
-    hundredth of the first training's serves.
+    Trainer wants it. In eval mode it answers exactly as the converted model does; in training mode it rounds
+    in float32, which is faster. Norms are folded, so there are no statistics to freeze; a learning rate of
+    about a hundredth of the first training's serves.
 
     Args:
         model: as `quantize` takes it; it stays as it is.

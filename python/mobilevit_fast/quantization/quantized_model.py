@@ -123,7 +123,7 @@ def to_checkpoint(network: QuantizedMobileViT, recipe: str) -> QuantizedCheckpoi
             scales[name] = _array(layer.weight_step())
         else:
             weights[name] = _array(layer.real_weight())
-        biases[name] = _array(layer.bias)
+        biases[name] = _array(layer.stored_bias())
     for name, module in network.named_modules():
         if isinstance(module, LayerNorm):
             norms |= {f"{name}.weight": _array(module.weight), f"{name}.bias": _array(module.bias)}

@@ -21,7 +21,7 @@ from mobilevit_fast.model import blocks
 from mobilevit_fast.quantization.error_feedback import round_with_feedback
 from mobilevit_fast.quantization.layer import FULL, RANGES, Inputs, Layer, scale_second
 from mobilevit_fast.quantization.network import QuantizedMobileViT
-from mobilevit_fast.quantization.rounding import choose_scales, to_half
+from mobilevit_fast.quantization.rounding import choose_scales
 from mobilevit_fast.quantization.scaled import Scaled
 from mobilevit_fast.weights import LayerFormat
 
@@ -77,8 +77,6 @@ def refine(
 
     with _hooks(network, before, after):
         network(images)
-    for layer in network.layers.values():
-        layer.bias.copy_(to_half(layer.bias))
 
 
 def _record_float(

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilevit_fast.quantization.layer import RANGES, Layer, scale_second
+from mobilevit_fast.quantization.scaled import to_half
 
 _SMALLEST = 0.35
 _STEPS = 53
-_HALF_ERROR = 1e-2
 
 
 @torch.no_grad()
@@ -28,15 +28,6 @@ def choose_scales(layer: Layer, second_ratio: Tensor | None = None) -> None:
         layer.weight_scale = _best_scales(groups, low, high).reshape(len(rows), -1)
     else:
         layer.weight_scale = _best_scales(rows, low, high)
-
-
-def to_half(values: Tensor) -> Tensor:
-    """The nearest float16 numbers, in float32, so that a file can hold them in half the bytes.
-
-    Numbers that float16 has not near enough stay.
-    """
-    half = values.half().float()
-    return torch.where((half - values).abs() <= _HALF_ERROR * values.abs(), half, values)
 
 
 def _best_scales(rows: Tensor, low: int, high: int) -> Tensor:

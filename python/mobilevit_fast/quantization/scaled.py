@@ -10,6 +10,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from mobilevit_fast.quantization.point import Point
 
+_HALF_ERROR = 1e-2
+
 
 class Scaled(NamedTuple):
     """A tensor on its way through the network: real = numbers * unit.
@@ -48,6 +50,17 @@ class _RoundThrough(torch.autograd.Function):
 def round_through(x: Tensor) -> Tensor:
     """The nearest whole numbers, ties to even; the gradient is that of `x` itself."""
     return _RoundThrough.apply(x)
+
+
+def to_half(values: Tensor) -> Tensor:
+    """The nearest float16 numbers, in float32, so that a file can hold them in half the bytes.
+
+    Numbers that float16 has not near enough stay. Gradients pass straight through.
+    """
+    half = values.detach().half().float()
+    near = (half - values.detach()).abs() <= _HALF_ERROR * values.detach().abs()
+    # The difference of two numbers so near is exact, and so is the sum.
+    return values + torch.where(near, half - values.detach(), torch.zeros_like(half))
 
 
 def learned_factor(change: Tensor, count: int) -> Tensor:

@@ -36,6 +36,9 @@ MOST = 512
 _LEAST_CORRELATION = 0.2
 """Between neighbouring pixels; of photographs it is 0.9 and more, of noise 0."""
 
+_FLAT = 1e-6
+"""Variance of a plane on which nothing is to be seen."""
+
 
 class CalibrationWarning(UserWarning):
     """The calibration images are not what the model will see, or too few."""
@@ -85,6 +88,11 @@ def to_images(calibration: Images, preprocessing: Preprocessing) -> Tensor:
         calibration = find_images(calibration)
     if isinstance(calibration, Tensor):
         calibration = calibration.detach().cpu().numpy()
+    if not isinstance(calibration, Sequence | np.ndarray):
+        raise TypeError(
+            "calibration must be a folder, a sequence of images or an array, got "
+            f"{type(calibration).__name__}"
+        )
     if not len(calibration):
         raise ValueError("no calibration images were given")
     chosen = spread(len(calibration), MOST)
@@ -141,8 +149,9 @@ def _warn_of_poor(pixels: np.ndarray) -> None:
 
 
 def _neighbour_correlation(pixels: np.ndarray) -> float:
-    """Mean over the images of the correlation between a pixel and the next; 0 where nothing varies."""
-    left, right = (pixels[..., part].reshape(len(pixels), -1) for part in (slice(None, -1), slice(1, None)))
+    """Mean over all planes of the correlation between a pixel and the next; 0 where nothing varies."""
+    planes = pixels.reshape(-1, *pixels.shape[2:])
+    left, right = (planes[..., part].reshape(len(planes), -1) for part in (slice(None, -1), slice(1, None)))
     left, right = (x - x.mean(axis=1, keepdims=True) for x in (left, right))
     power = np.sqrt((left**2).sum(1) * (right**2).sum(1))
-    return float(np.mean((left * right).sum(1) / np.maximum(power, 1e-12)))
+    return float(np.mean((left * right).sum(1) / np.maximum(power, _FLAT * left.shape[1])))
