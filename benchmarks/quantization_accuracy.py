@@ -4,8 +4,9 @@
     python benchmarks/quantization_accuracy.py --data cifar10/ --model mobilevit_s.safetensors --limit 1000
     python benchmarks/quantization_accuracy.py --sizes                  # of all variants, weights random
 
-Calibration takes training images, spread evenly; accuracy is that of the network in torch that computes what
-the engine computes. Training with roundings in place learns from labels and from the float model.
+Calibration takes training images, spread evenly. Accuracy is the engine's, or with --torch that of the
+network in torch that computes what the engine computes. Training with roundings in place learns from labels
+and from the float model.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mobilevit_fast import (
     DynamicInt8,
     HalfPrecision,
     Mixed,
+    Session,
     StaticInt8,
     WeightOnly,
     convert,
@@ -82,7 +84,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     test = load_dataset(arguments.data / "test.parquet")
     calibration = list(training.head(arguments.calibration).images)
     whole = float_size(checkpoint.config)
-    before = evaluate(from_checkpoint(checkpoint).eval(), test, limit=arguments.limit)
+    before = evaluate(Session(checkpoint, threads=arguments.threads), test, limit=arguments.limit)
     yield _row(FLOAT, whole, whole, before, before, 0.0)
     for name in arguments.recipes:
         started = time.monotonic()
@@ -91,7 +93,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         else:
             model = quantize(checkpoint, RECIPES[name], calibration=calibration)
         seconds = time.monotonic() - started
-        after = evaluate(model, test, limit=arguments.limit)
+        runner = model if arguments.torch else Session(model.checkpoint(), threads=arguments.threads)
+        after = evaluate(runner, test, limit=arguments.limit)
         if arguments.save:
             model.save(arguments.save / f"{checkpoint.config.name}.{name.replace(', ', '-')}.safetensors")
         yield _row(name, model.report.bytes, whole, after, before, seconds)
@@ -154,6 +157,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--torch", action="store_true", help="evaluate quantised models in torch")
     parser.add_argument("--save", type=Path, help="folder for the quantised files")
     parser.add_argument("--sizes", action="store_true", help="bytes of each variant and recipe instead")
     parser.add_argument("--json", type=Path, help="write the rows there, too")

@@ -16,6 +16,9 @@ COMMANDS = {
     "classify": "label photographs",
     "list": "list models and checkpoints",
     "info": "describe a model: size, cost, memory, layers, preprocessing",
+    "evaluate": "measure how often a model is right on labelled images",
+    "quantize": "make a model smaller and faster, and tell what that costs",
+    "sensitivity": "measure what quantising each layer alone costs",
     "bench": "measure speed beside the peers that are installed",
     "doctor": "show what this machine and installation offer",
 }

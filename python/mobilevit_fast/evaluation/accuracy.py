@@ -37,6 +37,17 @@ class Evaluation:
     labels: tuple[str, ...]
     count: int
 
+    def worst_confusions(self, count: int) -> list[tuple[str, str, int]]:
+        """(label, other answer, images) of the most frequent mistakes, most frequent first."""
+        mistakes = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-mistakes, axis=None, kind="stable")[:count]
+        places = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+        return [
+            (self.labels[row], self.labels[column], int(mistakes[row, column]))
+            for row, column in places
+            if mistakes[row, column]
+        ]
+
     def plot(self, path: str | os.PathLike | None = None) -> Any:
         """The confusion matrix as a picture: matplotlib's Figure, also written to `path` where given.
 

@@ -22,7 +22,7 @@ from mobilevit_fast.quantization.handlers import (
 from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.quantized_model import float_size, to_checkpoint
 from mobilevit_fast.quantization.refine import refine
-from mobilevit_fast.quantization.sensitivity import compare, measure
+from mobilevit_fast.quantization.sensitivity import Progress, compare, measure
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.byte_tensors import integer_groups
 from mobilevit_fast.weights.quantized import quantized_size
@@ -35,15 +35,20 @@ _MEASURED = 64
 
 
 def mixed(
-    recipe: Mixed, network: QuantizedMobileViT, images: Tensor | None, validation: Dataset | None
+    recipe: Mixed,
+    network: QuantizedMobileViT,
+    images: Tensor | None,
+    validation: Dataset | None,
+    progress: Progress | None,
 ) -> Notes:
     images = require_images(recipe, images)
     find_grids(recipe, network, images)
-    rungs = ladder(_costs(network, recipe.bits, images[:_MEASURED]), _options(network, recipe.bits))
+    costs = _costs(network, recipe.bits, images[:_MEASURED], progress)
+    rungs = ladder(costs, _options(network, recipe.bits))
     search = _Search(recipe, network, rungs, images, validation)
     budget = recipe.max_bytes
     if budget is None and recipe.max_loss is None:
-        budget = float_size(network.config) // _TIMES_SMALLER
+        budget = float_size(network.variant) // _TIMES_SMALLER
     rung = search.last_within(recipe.max_loss) if budget is None else search.first_below(budget)
     chosen = search.attempt(rung)
     network.set_formats({name: layer.format for name, layer in chosen.layers.items()})
@@ -132,12 +137,14 @@ def _options(network: QuantizedMobileViT, bits: tuple[int, ...]) -> dict[str, tu
     return options
 
 
-def _costs(network: QuantizedMobileViT, bits: tuple[int, ...], images: Tensor) -> Costs:
-    rows = measure(network, images, [width for width in bits if width != FLOAT]).rows
+def _costs(
+    network: QuantizedMobileViT, bits: tuple[int, ...], images: Tensor, progress: Progress | None
+) -> Costs:
+    rows = measure(network, images, [width for width in bits if width != FLOAT], progress=progress).rows
     return Costs(
         divergence={(row.layer, row.bits): row.divergence for row in rows},
         weights={name: layer.weight.numel() for name, layer in network.layers.items()},
-        groups=tuple(layers for layers, _ in integer_groups(network.config)),
+        groups=tuple(layers for layers, _ in integer_groups(network.variant)),
     )
 
 

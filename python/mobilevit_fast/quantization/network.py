@@ -181,12 +181,13 @@ class QuantizedMobileViT(nn.Module):
     Attributes:
         layers: name -> layer, in the order of computation.
         points: name of an activation -> its point.
-        config, labels, preprocessing: as in the float model.
+        variant: the config of the float model; transformers' Trainer writes into what is called `config`.
+        labels, preprocessing: as in the float model.
     """
 
     def __init__(self, config: ModelConfig, labels: tuple[str, ...], preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.config, self.labels, self.preprocessing = config, labels, preprocessing
+        self.variant, self.labels, self.preprocessing = config, labels, preprocessing
         shapes = layer_shapes(config)
         self.image = Point()
         self.stem = Layer(shapes["stem"], stride=2, silu=True)
@@ -227,7 +228,7 @@ class QuantizedMobileViT(nn.Module):
         Raises ValueError where layers that compute together would compute differently.
         """
         merged = {name: formats.get(name, layer.format) for name, layer in self.layers.items()}
-        names = byte_tensors(self.config, {name: given.compute for name, given in merged.items()})
+        names = byte_tensors(self.variant, {name: given.compute for name, given in merged.items()})
         for name, layer in self.layers.items():
             layer.format = merged[name]
         for name, point in self.points.items():

@@ -25,9 +25,10 @@ from mobilevit_fast.quantization.handlers import (
 )
 from mobilevit_fast.quantization.mixed import mixed
 from mobilevit_fast.quantization.network import QuantizedMobileViT
+from mobilevit_fast.quantization.sensitivity import Progress
 
-Handler = Callable[[Any, QuantizedMobileViT, Tensor | None, Dataset | None], Notes]
-"""(recipe, float network, calibration images, labelled images) -> notes; leaves the network quantised."""
+Handler = Callable[[Any, QuantizedMobileViT, Tensor | None, Dataset | None, Progress | None], Notes]
+"""(recipe, float network, calibration images, labelled images, progress) -> notes; quantises the network."""
 
 HANDLERS: Mapping[type, Handler] = {
     StaticInt8: static_int8,
@@ -43,12 +44,14 @@ def apply_recipe(
     network: QuantizedMobileViT,
     images: Tensor | None = None,
     validation: Dataset | None = None,
+    progress: Progress | None = None,
 ) -> Notes:
     """Quantise a float network in place; returns notes for the report.
 
     Args:
         images: float32 [N, 3, H, W] to calibrate with, or None.
         validation: labelled images to measure losses on, or None.
+        progress: as `quantize` takes it.
 
     Raises:
         TypeError: no recipe.
@@ -57,4 +60,4 @@ def apply_recipe(
     if type(recipe) not in HANDLERS:
         known = ", ".join(f"{kind.__name__}()" for kind in HANDLERS)
         raise TypeError(f"a recipe must be one of {known}, got {recipe!r}")
-    return HANDLERS[type(recipe)](recipe, network, images, validation)
+    return HANDLERS[type(recipe)](recipe, network, images, validation, progress)

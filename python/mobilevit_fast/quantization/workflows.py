@@ -9,6 +9,7 @@ from mobilevit_fast.quantization.config import Recipe
 from mobilevit_fast.quantization.network import fold_network
 from mobilevit_fast.quantization.quantized_model import QuantizedModel
 from mobilevit_fast.quantization.registry import apply_recipe
+from mobilevit_fast.quantization.sensitivity import Progress
 from mobilevit_fast.quantization.sources import Images, ModelSource, to_checkpoint, to_images
 
 
@@ -18,6 +19,7 @@ def quantize(
     *,
     calibration: Images | None = None,
     validation: str | os.PathLike | Dataset | None = None,
+    progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantise a trained classifier without training it further.
 
@@ -33,6 +35,8 @@ def quantize(
             StaticInt8 and Mixed, of use to WeightOnly.
         validation: labelled images, as `load_dataset` reads them, on which Mixed(max_loss=...) measures the
             fall of top-1. Without them it counts the calibration images that are answered otherwise.
+        progress: wraps the steps of Mixed's sensitivity, given their number and a title, to show how far it
+            has come; the other recipes take seconds.
 
     Raises:
         TypeError, ValueError, FileNotFoundError: a model, recipe or calibration that does not serve; named.
@@ -43,5 +47,6 @@ def quantize(
     checkpoint = to_checkpoint(model)
     images = None if calibration is None else to_images(calibration, checkpoint.preprocessing)
     network = fold_network(checkpoint)
-    notes = apply_recipe(recipe, network, images, None if validation is None else load_dataset(validation))
+    data = None if validation is None else load_dataset(validation)
+    notes = apply_recipe(recipe, network, images, data, progress)
     return QuantizedModel(network, recipe, notes)
