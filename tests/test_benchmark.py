@@ -34,7 +34,7 @@ def test_a_slower_contender_takes_longer():
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_a_peer_answers_as_the_engine_does(peer, tmp_path):
-    if peer.missing or not peer.by_default:
+    if peer.missing() or not peer.by_default:
         pytest.skip(f"{peer.name} is not installed or not run by default")
     checkpoint = random_checkpoint("mobilevit_xxs")
     images = random_images(2, 64, 96)
@@ -55,7 +55,7 @@ def test_a_comparison_has_a_result_for_each_workload(isa):
 
 def test_a_ratio_is_the_peers_time_over_ours():
     peer = next(peer for peer in PEERS if peer.name == "transformers")
-    if peer.missing:
+    if peer.missing():
         pytest.skip("transformers is not installed")
     [result] = compare([Workload("mobilevit_xxs", 2, 1, size=(64, 64))], [peer], pace=QUICK)
     assert result.ratios == {"transformers": pytest.approx(result.ms["transformers"] / result.ms[OURS])}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevit_fast.weights import Checkpoint, save_pretrained, to_timm
+from mobilevit_fast.benchmark.int8 import quantize_onnx, quantize_openvino, quantize_ours
+from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, save_pretrained, to_timm
 
 Run = Callable[[np.ndarray], np.ndarray]
 """float32 [N, 3, H, W] -> logits [N, classes]."""
@@ -26,6 +27,10 @@ class Assets:
     def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
         self.checkpoint = checkpoint
         self._folder = folder
+
+    @cached_property
+    def quantized(self) -> QuantizedCheckpoint:
+        return quantize_ours(self.checkpoint)
 
     @cached_property
     def transformers_folder(self) -> Path:
@@ -63,18 +68,22 @@ class Assets:
 
 @dataclass(frozen=True)
 class Peer:
-    """`build(assets, shape, threads, precision)` gives the call to time, for one of `precisions`."""
+    """`build(assets, shape, threads, precision)` gives the call to time, for one of `precisions`.
+
+    "int8" needs `int8_modules` besides `modules`.
+    """
 
     name: str
     modules: tuple[str, ...]
     build: Callable[[Assets, tuple[int, ...], int, str], Run]
     by_default: bool = True
     precisions: tuple[str, ...] = ("fp32",)
+    int8_modules: tuple[str, ...] = ()
 
-    @property
-    def missing(self) -> list[str]:
+    def missing(self, precision: str = "fp32") -> list[str]:
         """Modules that are not installed."""
-        return [module for module in self.modules if importlib.util.find_spec(module) is None]
+        modules = self.modules + (self.int8_modules if precision == "int8" else ())
+        return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
 def _transformers(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
@@ -118,21 +127,26 @@ def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int, precision
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    path = str(assets.onnx(shape))
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    path = assets.onnx(shape)
+    if precision == "int8":
+        path = quantize_onnx(path, shape)
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {"pixel_values": pixels})[0]
 
 
 def _openvino(assets: Assets, shape: tuple[int, ...], threads: int, precision: str) -> Run:
     import openvino
 
+    hint = "INFERENCE_PRECISION_HINT"
     settings = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        # What stays float in an 8-bit model is left to OpenVINO, as by default.
+        **{"fp32": {hint: "f32"}, "bf16": {hint: "bf16"}, "int8": {}}[precision],
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    core = openvino.Core()
-    request = core.compile_model(core.read_model(assets.onnx(shape)), "CPU", settings).create_infer_request()
+    core, path = openvino.Core(), assets.onnx(shape)
+    model = quantize_openvino(path, shape) if precision == "int8" else core.read_model(path)
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
     # It may write to an array that it shares.
     return lambda pixels: request.infer([pixels], share_inputs=False)[0]
 
@@ -141,8 +155,19 @@ PEERS = (
     Peer("transformers", ("torch", "transformers"), _transformers),
     Peer("timm", ("torch", "timm"), _timm),
     Peer("torch.compile", ("torch", "transformers"), _compiled, by_default=False),
-    Peer("onnxruntime", ("torch", "transformers", "onnx", "onnxruntime"), _onnxruntime),
-    Peer("openvino", ("torch", "transformers", "openvino"), _openvino, precisions=("fp32", "bf16")),
+    Peer(
+        "onnxruntime",
+        ("torch", "transformers", "onnx", "onnxruntime"),
+        _onnxruntime,
+        precisions=("fp32", "int8"),
+    ),
+    Peer(
+        "openvino",
+        ("torch", "transformers", "openvino"),
+        _openvino,
+        precisions=("fp32", "bf16", "int8"),
+        int8_modules=("nncf",),
+    ),
 )
 """`torch.compile` takes a minute for each shape, so it is left out unless asked for."""
 
