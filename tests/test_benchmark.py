@@ -43,6 +43,20 @@ def test_a_peer_answers_as_the_engine_does(peer, tmp_path):
     assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize(
+    "peer", [peer for peer in PEERS if "int8" in peer.precisions], ids=lambda peer: peer.name
+)
+def test_a_peer_quantises_the_same_model(peer, tmp_path):
+    if peer.missing("int8"):
+        pytest.skip(f"{', '.join(peer.missing('int8'))} not installed")
+    checkpoint = random_checkpoint("mobilevit_xxs")
+    images = random_images(4, 64, 64)
+    logits = peer.build(Assets(checkpoint, tmp_path), images.shape, 1, "int8")(images)
+    expected = Session(checkpoint).run(images)
+    assert not np.array_equal(logits, expected)
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] > 0.9
+
+
 def test_a_comparison_has_a_result_for_each_workload(isa):
     workloads = [Workload("mobilevit_xxs", batch, 1, size=(32, 48)) for batch in (1, 2)]
     results = list(compare(workloads, [], isa=isa, pace=QUICK))
@@ -64,7 +78,7 @@ def test_a_ratio_is_the_peers_time_over_ours():
 
 def test_a_variant_may_be_quantised():
     peer = next(peer for peer in PEERS if peer.name == "transformers")
-    if peer.missing:
+    if peer.missing():
         pytest.skip("transformers is not installed")
     workloads = [Workload("mobilevit_xxs", 1, 1, size=(64, 64))]
     [result] = compare(workloads, [peer], precision="int8", pace=QUICK)

@@ -17,8 +17,11 @@ from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.benchmark.subject import Subject, float_twin, load_subject
 from mobilevit_fast.lower import PRECISIONS
 from mobilevit_fast.session import Session
+from mobilevit_fast.weights import QuantizedCheckpoint
 
 OURS = "mobilevit_fast"
+OUR_FLOAT = "mobilevit_fast fp32"
+"""Beside a quantised model: the same variant unquantised."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Result:
         ms: contender -> median milliseconds an image.
         ratios: peer -> its time over ours.
         differences: peer -> largest difference of its logits from ours, relative to the largest logit.
-            Empty where ours was quantised: the peers then run float weights.
+            Empty where ours was quantised: each quantises in its own way.
     """
 
     workload: Workload
@@ -89,6 +92,8 @@ def compare_one(
     images = random_images(workload.batch, *workload.size)
     session = Session(subject, precision=precision, threads=workload.threads, isa=isa)
     runs = {OURS: session.run}
+    if isinstance(subject, QuantizedCheckpoint):
+        runs[OUR_FLOAT] = Session(assets.checkpoint, threads=workload.threads, isa=isa).run
     for peer in peers:
         runs[peer.name] = peer.build(assets, images.shape, workload.threads, peer_precision(precision))
     expected = session.run(images)
@@ -110,8 +115,8 @@ def compare_one(
 
 
 def peer_precision(precision: str | None) -> str:
-    """What peers compute in beside ours: they run the float weights of a quantised model."""
-    return precision if precision in PRECISIONS else PRECISIONS[0]
+    """What peers compute in where ours is asked for `precision`: the same, each quantised in its own way."""
+    return precision or PRECISIONS[0]
 
 
 def pin(threads: int) -> list[int]:

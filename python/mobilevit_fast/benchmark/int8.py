@@ -1,4 +1,4 @@
-"""The same weights in 8 bits, ours and the peers', each made as its own documentation has it."""
+"""8-bit models of the peers, each made from the float one as its own documentation has it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_fast.benchmark.random_weights import random_images
-from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
 
 CALIBRATION_IMAGES = 32
-
-
-def quantize_ours(checkpoint: Checkpoint) -> QuantizedCheckpoint:
-    """Static 8 bits throughout, without the refinements that cost time here and none when it runs."""
-    from mobilevit_fast.quantization import StaticInt8, quantize
-
-    size = checkpoint.config.image_size
-    images = random_images(CALIBRATION_IMAGES, size, size)
-    recipe = StaticInt8(equalize=False, correct_bias=False)
-    return quantize(checkpoint, recipe, calibration=images).checkpoint()
 
 
 def quantize_onnx(model: Path, shape: tuple[int, ...]) -> Path:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevit_fast.benchmark.int8 import quantize_onnx, quantize_openvino, quantize_ours
-from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, save_pretrained, to_timm
+from mobilevit_fast.benchmark.int8 import quantize_onnx, quantize_openvino
+from mobilevit_fast.weights import Checkpoint, save_pretrained, to_timm
 
 Run = Callable[[np.ndarray], np.ndarray]
 """float32 [N, 3, H, W] -> logits [N, classes]."""
@@ -27,10 +27,6 @@ class Assets:
     def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
         self.checkpoint = checkpoint
         self._folder = folder
-
-    @cached_property
-    def quantized(self) -> QuantizedCheckpoint:
-        return quantize_ours(self.checkpoint)
 
     @cached_property
     def transformers_folder(self) -> Path:
