@@ -36,6 +36,7 @@ from mobilevit_fast.weights import save_checkpoint
 class Recipe:
     """Everything that decides the result besides the data."""
 
+    variant: str = "mobilevit_xxs"
     image_size: int = 64
     epochs: int = 44
     small_image_size: int = 32
@@ -73,7 +74,7 @@ class Trainer:
         self.recipe = recipe
         self.epoch = 0
         size = recipe.image_size
-        config = get_config("mobilevit_xxs", num_classes=len(labels), image_size=size)
+        config = get_config(recipe.variant, num_classes=len(labels), image_size=size)
         preprocessing = Preprocessing(shortest_edge=size, crop_size=(size, size), channel_order="RGB")
         model = MobileViT(config, labels=labels, preprocessing=preprocessing)
         if start is not None:
