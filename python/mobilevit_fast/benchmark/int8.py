@@ -27,7 +27,7 @@ def quantize_onnx(model: Path, shape: tuple[int, ...]) -> Path:
 
     prepared, quantized = model.with_suffix(".prepared.onnx"), model.with_suffix(".int8.onnx")
     if not quantized.exists():
-        quant_pre_process(model, prepared)
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             quantized,
