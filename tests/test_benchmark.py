@@ -14,6 +14,7 @@ from mobilevit_fast.benchmark.interleave import Pace, interleave
 from mobilevit_fast.benchmark.peers import PEERS, Assets
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
 from mobilevit_fast.benchmark.roofline import draw_roofline, measure_bandwidth
+from mobilevit_fast.cli.bench import choose_peers
 
 QUICK = Pace(rounds=1, seconds=0, least_calls=1, pause=0)
 
@@ -121,3 +122,13 @@ def test_roofline_is_drawn_once(tmp_path):
 def test_roofline_refuses_other_pictures(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.svg"):
         draw_roofline([], 1e11, 1e10, "", tmp_path / "steps.bmp")
+
+
+def test_the_installed_peers_run_by_default():
+    peer = next(peer for peer in PEERS if peer.name == "transformers")
+    if peer.missing():
+        pytest.skip("transformers is not installed")
+    assert peer in choose_peers(None)
+    assert peer not in choose_peers(None, "int8")
+    with pytest.raises(ValueError, match="'transformers' runs fp32 here, not int8"):
+        choose_peers(["transformers"], "int8")

@@ -87,7 +87,9 @@ def choose_peers(names: list[str] | None, precision: str = "fp32") -> list[Peer]
     """
     if names is None:
         return [
-            peer for peer in PEERS if peer.by_default and not peer.missing and precision in peer.precisions
+            peer
+            for peer in PEERS
+            if peer.by_default and precision in peer.precisions and not peer.missing(precision)
         ]
     known = {peer.name: peer for peer in PEERS}
     for name in names:
@@ -95,8 +97,9 @@ def choose_peers(names: list[str] | None, precision: str = "fp32") -> list[Peer]
             raise ValueError(f"unknown peer {name!r}; choose among {', '.join(known)}")
         if precision not in known[name].precisions:
             raise ValueError(f"peer {name!r} runs {', '.join(known[name].precisions)} here, not {precision}")
-        if known[name].missing:
-            raise ValueError(f"peer {name!r} needs {', '.join(known[name].missing)}, not installed here")
+        missing = known[name].missing(precision)
+        if missing:
+            raise ValueError(f"peer {name!r} needs {', '.join(missing)}, not installed here")
     return [known[name] for name in names]
 
 
