@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import cached_property
 
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from mobilevit_fast.quantization.handlers import (
 from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.quantized_model import float_size, to_checkpoint
 from mobilevit_fast.quantization.refine import refine
-from mobilevit_fast.quantization.sensitivity import Progress, compare, measure
+from mobilevit_fast.quantization.sensitivity import Progress, changed_answers, measure
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.byte_tensors import integer_groups
 from mobilevit_fast.weights.quantized import quantized_size
@@ -108,9 +109,12 @@ class _Search:
         """Fall of top-1 on the validation data; without any, the share of images answered otherwise."""
         attempt = self.attempt(rung)
         if self._validation is None:
-            return compare(run(attempt, self._images), run(self._network, self._images)).changed
-        before, after = (evaluate(network, self._validation) for network in (self._network, attempt))
-        return before.top1 - after.top1
+            return changed_answers(run(attempt, self._images), run(self._network, self._images))
+        return self._float_top1 - evaluate(attempt, self._validation).top1
+
+    @cached_property
+    def _float_top1(self) -> float:
+        return evaluate(self._network, self._validation).top1
 
     def attempt(self, rung: int) -> QuantizedMobileViT:
         """The network with the bits of that rung."""

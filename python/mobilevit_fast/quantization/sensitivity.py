@@ -174,7 +174,12 @@ def compare(
     return LayerSensitivity(
         sqnr=float(10 * torch.log10(power / error)) if error > 0 else float("inf"),
         divergence=float(divergence.clamp(min=0)),
-        changed=float((answers != answers_before).double().mean()),
+        changed=changed_answers(logits, expected),
         loss=loss,
         **fields,
     )
+
+
+def changed_answers(logits: Tensor, expected: Tensor) -> float:
+    """Share of the images whose first answer is another, 0 to 1; both logits [N, classes]."""
+    return float((logits.argmax(1) != expected.argmax(1)).double().mean())
