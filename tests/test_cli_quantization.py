@@ -97,9 +97,11 @@ def test_a_faster_float_model_is_a_warning():
 
 
 def test_few_and_random_images_are_warnings(capsys, tmp_path):
+    height, width = Session(MODEL).input_size
     rng = np.random.default_rng(0)
     for index in range(3):
-        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"{index}.png")
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{index}.png")
     output = tmp_path / "small.safetensors"
     code, _, err = run(capsys, "quantize", MODEL, "--calibration", tmp_path, "-o", output)
     assert code == 0
