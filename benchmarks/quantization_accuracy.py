@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -39,6 +40,7 @@ from mobilevit_fast import (
     prepare_qat,
     quantize,
 )
+from mobilevit_fast.benchmark.peers import PEERS, Assets
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.evaluation import Dataset, Evaluation
@@ -58,6 +60,8 @@ RECIPES = {
     "mixed, a sixth": Mixed(),
 }
 FLOAT = "float32"
+PEER_NAMES = tuple(peer.name for peer in PEERS if "int8" in peer.precisions)
+PEER_BATCH = 16
 QAT = "static, trained"
 QAT_MIXED = "mixed, trained"
 TRAINED = {QAT: StaticInt8(), QAT_MIXED: Mixed()}
@@ -66,11 +70,11 @@ EVERY = (FLOAT, *RECIPES, *TRAINED)
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe's outcome; `loss` in points of top-1 against float32."""
+    """One recipe's outcome; `loss` in points of top-1 against float32. Peers' files are not weighed."""
 
     recipe: str
-    bytes: int
-    smaller: float
+    bytes: int | None
+    smaller: float | None
     top1: float
     top5: float
     loss: float
@@ -98,6 +102,31 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         if arguments.save:
             model.save(arguments.save / f"{checkpoint.config.name}.{name.replace(', ', '-')}.safetensors")
         yield _row(name, model.report.bytes, whole, after, before, seconds)
+    for name in arguments.peers:
+        started = time.monotonic()
+        runner = PeerModel(
+            name, checkpoint, preprocess(calibration, checkpoint.preprocessing), arguments.threads
+        )
+        seconds = time.monotonic() - started
+        after = evaluate(runner, test, limit=arguments.limit, batch_size=PEER_BATCH)
+        yield _row(f"{name}, static", None, whole, after, before, seconds)
+
+
+class PeerModel:
+    """A peer's own static quantisation of `checkpoint`, for images of the checkpoint's size."""
+
+    def __init__(self, name: str, checkpoint: Checkpoint, calibration: np.ndarray, threads: int) -> None:
+        self.preprocessing, self.labels = checkpoint.preprocessing, checkpoint.labels
+        [peer] = (peer for peer in PEERS if peer.name == name)
+        with tempfile.TemporaryDirectory() as folder:
+            assets = Assets(checkpoint, Path(folder), calibration)
+            self._run = peer.build(assets, (PEER_BATCH, *calibration.shape[1:]), threads, "int8")
+
+    def run(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Logits; the last batch is filled up to the size that the peer's model was made for."""
+        missing = PEER_BATCH - len(pixel_values)
+        whole = np.concatenate([pixel_values, np.zeros_like(pixel_values[:1]).repeat(missing, 0)])
+        return self._run(whole)[: len(pixel_values)]
 
 
 def train(
@@ -139,9 +168,11 @@ def sizes() -> Iterator[tuple[str, str, int, float]]:
             yield name, recipe_name, report.bytes, report.ratio
 
 
-def _row(name: str, size: int, whole: int, after: Evaluation, before: Evaluation, seconds: float) -> Row:
+def _row(
+    name: str, size: int | None, whole: int, after: Evaluation, before: Evaluation, seconds: float
+) -> Row:
     loss = 100 * (before.top1 - after.top1)
-    return Row(name, size, whole / size, after.top1, after.top5, loss, after.count, seconds)
+    return Row(name, size, whole / size if size else None, after.top1, after.top5, loss, after.count, seconds)
 
 
 def main() -> None:
@@ -151,6 +182,14 @@ def main() -> None:
     parser.add_argument("--model", default="mobilevit_xxs.cifar10", help="float checkpoint")
     parser.add_argument("--data", type=Path, help="folder with train.parquet and test.parquet")
     parser.add_argument("--recipes", nargs="+", choices=EVERY[1:], default=EVERY[1:], metavar="RECIPE")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=PEER_NAMES,
+        default=(),
+        metavar="PEER",
+        help="their quantisation beside ours",
+    )
     parser.add_argument("--calibration", type=int, default=128, help="training images to calibrate with")
     parser.add_argument("--limit", type=int, help="so many test images instead of all")
     parser.add_argument("--steps", type=int, default=400, help="of training")
@@ -181,7 +220,9 @@ def main() -> None:
             arguments.json.write_text(json.dumps([asdict(each) for each in rows], indent=2))
     cells = [
         [
-            *(row.recipe, f"{row.bytes:,}", f"{row.smaller:.2f}", f"{row.top1:.2%}", f"{row.top5:.2%}"),
+            row.recipe,
+            *((f"{row.bytes:,}", f"{row.smaller:.2f}") if row.bytes else ("", "")),
+            *(f"{row.top1:.2%}", f"{row.top5:.2%}"),
             *(f"{-row.loss:+.2f}", f"{row.seconds:.0f}"),
         ]
         for row in rows

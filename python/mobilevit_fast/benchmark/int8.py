@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mobilevit_fast.benchmark.random_weights import random_images
 
-CALIBRATION_IMAGES = 32
+def quantize_onnx(model: Path, batches: Sequence[np.ndarray]) -> Path:
+    """onnxruntime's static quantisation: QDQ, unsigned activations, signed weights per channel.
 
-
-def quantize_onnx(model: Path, shape: tuple[int, ...]) -> Path:
-    """onnxruntime's static quantisation: QDQ, unsigned activations, signed weights per channel."""
+    `batches` of images have the shape that `model` takes.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self._batches = _batches(shape)
+            self._batches = iter(batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self._batches, None)
@@ -40,22 +39,14 @@ def quantize_onnx(model: Path, shape: tuple[int, ...]) -> Path:
     return quantized
 
 
-def quantize_openvino(model: Path, shape: tuple[int, ...]):
+def quantize_openvino(model: Path, batches: Sequence[np.ndarray]):
     """NNCF's post-training quantisation for transformers; an `openvino.Model`."""
     import nncf
     import openvino
 
     return nncf.quantize(
         openvino.Core().read_model(model),
-        nncf.Dataset(list(_batches(shape))),
+        nncf.Dataset(batches),
         model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(list(_batches(shape))),
+        subset_size=len(batches),
     )
-
-
-def _batches(shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Calibration images in batches of exactly `shape`."""
-    batch, _, height, width = shape
-    count = -(-CALIBRATION_IMAGES // batch)
-    images = random_images(count * batch, height, width)
-    return iter(np.split(images, count))

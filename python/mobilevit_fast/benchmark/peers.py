@@ -13,20 +13,26 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_fast.benchmark.int8 import quantize_onnx, quantize_openvino
+from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.weights import Checkpoint, save_pretrained, to_timm
 
 Run = Callable[[np.ndarray], np.ndarray]
 """float32 [N, 3, H, W] -> logits [N, classes]."""
 
 OPSET = 17
+CALIBRATION_IMAGES = 32
 
 
 class Assets:
-    """A checkpoint in the forms that peers load, each written to `folder` when it is first asked for."""
+    """A checkpoint in the forms that peers load, each written to `folder` when it is first asked for.
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
+    `calibration`, float32 [N, 3, H, W], is what they quantise by; random images unless given.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, calibration: np.ndarray | None = None) -> None:
         self.checkpoint = checkpoint
         self._folder = folder
+        self._calibration = calibration
 
     @cached_property
     def transformers_folder(self) -> Path:
@@ -60,6 +66,14 @@ class Assets:
                     output_names=["logits"],
                 )
         return path
+
+    def calibration_batches(self, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """Calibration images in batches of exactly `shape`; the last ones may be left over."""
+        batch, _, height, width = shape
+        images = self._calibration
+        if images is None:
+            images = random_images(max(batch, CALIBRATION_IMAGES), height, width)
+        return [images[i : i + batch] for i in range(0, len(images) - batch + 1, batch)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ def _onnxruntime(assets: Assets, shape: tuple[int, ...], threads: int, precision
     options.inter_op_num_threads = 1
     path = assets.onnx(shape)
     if precision == "int8":
-        path = quantize_onnx(path, shape)
+        path = quantize_onnx(path, assets.calibration_batches(shape))
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run(None, {"pixel_values": pixels})[0]
 
@@ -141,7 +155,10 @@ def _openvino(assets: Assets, shape: tuple[int, ...], threads: int, precision: s
         "PERFORMANCE_HINT": "LATENCY",
     }
     core, path = openvino.Core(), assets.onnx(shape)
-    model = quantize_openvino(path, shape) if precision == "int8" else core.read_model(path)
+    if precision == "int8":
+        model = quantize_openvino(path, assets.calibration_batches(shape))
+    else:
+        model = core.read_model(path)
     request = core.compile_model(model, "CPU", settings).create_infer_request()
     # It may write to an array that it shares.
     return lambda pixels: request.infer([pixels], share_inputs=False)[0]
