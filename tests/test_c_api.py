@@ -284,3 +284,19 @@ def test_linear_takes_any_size(rows, columns, out, silu):
     if silu:
         expected = expected / (1 + np.exp(-expected))
     np.testing.assert_allclose(_C.ops.linear(x, weight, silu=silu), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_values_of_dicts_are_told_apart_by_identity():
+    one, other = object(), object()
+    before = _C.value_addresses([{"a": one}, {"b": other, "c": None}])
+    assert before == _C.value_addresses([{"a": one, "b": other}, {"c": None}])
+    assert before != _C.value_addresses([{"a": other}, {"b": one, "c": None}])
+    assert len(before) == 3 * np.dtype(np.uintp).itemsize
+    for wrong in ([1], [None], [[one]]):
+        with pytest.raises(TypeError, match="takes a list of dicts"):
+            _C.value_addresses(wrong)
+
+
+def test_fetching_ahead_takes_any_address():
+    _C.prefetch(np.array([0, 1, 2**63, 2**64 - 1], dtype=np.uintp))
+    _C.prefetch(np.zeros(0, dtype=np.uintp))

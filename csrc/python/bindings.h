@@ -9,7 +9,8 @@
 
 namespace mvf {
 
-void BindEngine(pybind11::module_& module);  // class Engine
+void BindEngine(pybind11::module_& module);      // class Engine
+void BindObjectWalk(pybind11::module_& module);  // value_addresses, prefetch
 
 // Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and
 // int8_kernels.h.

@@ -37,6 +37,12 @@ def measure_peak(isa: str | None = None, precision: str = "fp32") -> float:
     Takes half a second. Raises ValueError as `Engine` does.
     """
 
+def value_addresses(dicts: list[dict]) -> bytes:
+    """Identities of all the dicts' values, in order. Raises TypeError for anything else than dicts."""
+
+def prefetch(addresses: np.ndarray) -> None:
+    """Asks the CPU to fetch the cache lines at these addresses (uintp), which need not be valid."""
+
 class StepProfile(TypedDict):
     """`ms` is a median; `macs` counts the operation as defined; `bytes` is weights, inputs and outputs."""
 

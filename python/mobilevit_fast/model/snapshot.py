@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
+from mobilevit_fast import _C
+
 _version = attrgetter("_version")
 _training = attrgetter("training")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _SAME_IN_EVERY_MODE = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.SiLU, nn.Identity)
+_CACHE_LINE = 64
+_OBJECT_BYTES, _TENSOR_BYTES, _STORAGE_BYTES = 64, 256, 128
+"""About as much of a Python object, and of a tensor and a storage in torch's C++, as the checks read."""
 
 
 class _OptimizerSteps:
@@ -44,15 +49,13 @@ class Snapshot:
 
     def __init__(self, root: nn.Module) -> None:
         modules = list(root.modules())
-        self._children = [module._modules for module in modules if module._modules]
-        self._stores = [
-            store for module in modules for store in (module._parameters, module._buffers) if store
-        ]
+        stores = [store for module in modules for store in (module._parameters, module._buffers) if store]
+        self._dicts = [module._modules for module in modules if module._modules] + stores
         # What stands behind an identity is kept, or another object could take it over.
         self._kept = modules
-        self._identities = self._present_identities()
+        self._identities = _C.value_addresses(self._dicts)
         self.tensors: list[Tensor] = [
-            tensor for store in self._stores for tensor in store.values() if tensor is not None
+            tensor for store in stores for tensor in store.values() if tensor is not None
         ]
         self._counting = [tensor for tensor in self.tensors if not tensor.is_inference()]
         self.is_complete = len(self._counting) == len(self.tensors)
@@ -63,12 +66,14 @@ class Snapshot:
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
         self._hooks_made_when_unwatched = -1
+        self._cache_lines = _cache_lines([*self._dicts, *self._mode_dependent], self.tensors)
 
     def is_current(self) -> bool:
         """Whether every module and every tensor is still the same and unwritten."""
+        _C.prefetch(self._cache_lines)
         return (
             self._steps == _steps.count
-            and self._present_identities() == self._identities
+            and _C.value_addresses(self._dicts) == self._identities
             and list(map(_version, self._counting)) == self._versions
             and list(map(Tensor.data_ptr, self.tensors)) == self._addresses
         )
@@ -86,8 +91,18 @@ class Snapshot:
         """Whether a submodule whose answer depends on the mode is in training mode."""
         return any(map(_training, self._mode_dependent))
 
-    def _present_identities(self) -> list[int]:
-        return list(map(id, chain.from_iterable(map(dict.values, chain(self._children, self._stores)))))
+
+def _cache_lines(objects: list[Any], tensors: list[Tensor]) -> np.ndarray:
+    """Addresses of the memory that checks read. Engines leave none of it in the caches."""
+    blocks = [(id(thing), _OBJECT_BYTES) for thing in (*objects, *tensors)]
+    blocks += [(id(thing.__dict__), _OBJECT_BYTES) for thing in objects if isinstance(thing, nn.Module)]
+    for tensor in tensors:
+        blocks.append((tensor._cdata, _TENSOR_BYTES))
+        blocks.append((tensor.untyped_storage()._cdata, _STORAGE_BYTES))
+    lines = {
+        line // _CACHE_LINE for start, size in blocks for line in range(start, start + size, _CACHE_LINE)
+    }
+    return np.array(sorted(lines), dtype=np.uintp) * _CACHE_LINE
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
