@@ -30,7 +30,9 @@ PYTHON_MAY_USE = {
     "evaluation": LEAVES | {"decode_ahead"},
     "quantization": RUNTIME | {"ops", "model", "evaluation"},
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
-    "cli": RUNTIME | {"session", "benchmark", "ops", "model", "evaluation", "quantization", "train"},
+    "export": RUNTIME | {"integer_weights", "session", "ops", "model", "quantization"},
+    "cli": RUNTIME
+    | {"session", "benchmark", "ops", "model", "evaluation", "quantization", "train", "export"},
     "__init__": set(),
     "__main__": {"cli"},
 }

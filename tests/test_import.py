@@ -53,7 +53,9 @@ def test_classify_imports_nothing_slow(tmp_path):
 
 def test_every_public_name_is_there():
     for name in mobilevit_fast._HOME_OF:
-        assert getattr(mobilevit_fast, name).__name__ == name
+        # A package of the same name, such as `export`, may have been imported before, and stands in for it.
+        assert getattr(mobilevit_fast, name).__name__.rpartition(".")[2] == name
+        assert callable(getattr(mobilevit_fast, name))
         assert name in dir(mobilevit_fast)
 
 

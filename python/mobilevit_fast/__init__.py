@@ -16,6 +16,7 @@ from typing import Any
 _HOMES = {
     "config": ("ModelConfig", "get_config", "list_models"),
     "evaluation": ("Dataset", "Evaluation", "evaluate", "load_dataset"),
+    "export": ("export",),
     "image": ("Preprocessing", "load_image", "preprocess"),
     "model": ("create_model", "from_pretrained", "optimize"),
     "quantization": (

@@ -5,6 +5,7 @@ from mobilevit_fast.evaluation import Dataset as Dataset
 from mobilevit_fast.evaluation import Evaluation as Evaluation
 from mobilevit_fast.evaluation import evaluate as evaluate
 from mobilevit_fast.evaluation import load_dataset as load_dataset
+from mobilevit_fast.export import export as export
 from mobilevit_fast.image import Preprocessing as Preprocessing
 from mobilevit_fast.image import load_image as load_image
 from mobilevit_fast.image import preprocess as preprocess

@@ -50,7 +50,7 @@ def lower_quantized(
     return _QuantizedLowering(checkpoint, precision).plan(outputs, reverse_channels)
 
 
-class _RealWeights:
+class RealWeights:
     """A quantised checkpoint's weights made real, for its float layers."""
 
     def __init__(self, checkpoint: QuantizedCheckpoint) -> None:
@@ -70,7 +70,7 @@ class _QuantizedLowering(Lowering):
     """
 
     def __init__(self, checkpoint: QuantizedCheckpoint, precision: str) -> None:
-        super().__init__(checkpoint.config, _RealWeights(checkpoint), precision)
+        super().__init__(checkpoint.config, RealWeights(checkpoint), precision)
         self.formats = checkpoint.layers
         self.activations = checkpoint.activations
         self.integers = IntegerLayers(checkpoint)

@@ -25,6 +25,8 @@ EXTRAS = {
     "torch": ("torch",),
     "transformers": ("torch", "transformers"),
     "train": ("torch", "transformers", "accelerate", "pyarrow"),
+    "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("torch", "openvino"),
     "bench": ("matplotlib", "torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
 }
 """Optional extras of the package -> the modules that each brings."""

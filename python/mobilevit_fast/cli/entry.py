@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "describe a model: size, cost, memory, layers, preprocessing",
     "evaluate": "measure how often a model is right on labelled images",
     "quantize": "make a model smaller and faster, and tell what that costs",
+    "export": "write a model in another runtime's format, checked by running it there",
     "sensitivity": "measure what quantising each layer alone costs",
     "bench": "measure speed beside the peers that are installed",
     "doctor": "show what this machine and installation offer",

@@ -1,0 +1,192 @@
+"""export(): a model in another runtime's format, checked by running it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from mobilevit_fast.export.formats import FORMATS, Format, get_format
+from mobilevit_fast.export.job import Job
+from mobilevit_fast.export.options import PRECISIONS, Options
+from mobilevit_fast.export.sources import Source, ready_precisions, to_source
+from mobilevit_fast.export.verification import Report, compare
+from mobilevit_fast.image import ImageSource, find_images
+from mobilevit_fast.quantization import QuantizedModel
+from mobilevit_fast.session import Session
+from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
+
+FAILED = ".failed"
+"""Ending of what was written but does not answer as the source does."""
+
+
+class VerificationError(Exception):
+    """The exported model answers otherwise than its source.
+
+    Attributes:
+        report: what was found; its path is where the file was kept.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(
+            f"the exported model differs from {report.source} by {report.max_relative_error:.1e}, more than "
+            f"{report.bound:.0e}; it was kept as {report.path!r}"
+        )
+        self.report = report
+
+
+def export(
+    model_or_source: nn.Module | Checkpoint | QuantizedCheckpoint | QuantizedModel | str | os.PathLike[str],
+    format: str,
+    path: str | os.PathLike[str],
+    *,
+    precision: str | None = None,
+    size: tuple[int, int] | None = None,
+    dynamic_batch: bool = True,
+    dynamic_size: bool = False,
+    raw_pixels: bool = False,
+    softmax: bool = False,
+    keep_custom_ops: bool = False,
+    images: str | os.PathLike[str] | Sequence[ImageSource] | None = None,
+    force: bool = False,
+) -> Report:
+    """Writes a model in another runtime's format, then runs it there and compares it with the source.
+
+    Labels and preprocessing go into the file, in the format's own way. The outcome of the comparison is
+    written beside it, as JSON under the file's name with ".json" behind it.
+
+    Args:
+        model_or_source: a module of this project, transformers or timm; whatever `Session` takes; or a
+            `QuantizedModel`, which is exported on its own scales and zero points.
+        format: one of `mobilevit_fast.export.FORMATS`, such as "onnx".
+        path: the file or folder to write, with the format's own ending.
+        precision: "fp32", "fp16" or "int8"; the last for quantised models, and only those. None for what the
+            model is in.
+        size: (height, width) of the images in pixels; None for the model's own.
+        dynamic_batch: take any number of images at once; else one.
+        dynamic_size: take images of any multiples of 32 pixels from 96.
+        raw_pixels: take uint8 images [N, 3, H, W] in RGB order, and do scaling, normalisation and the order
+            of channels inside; else float32 images as `preprocess` makes them.
+        softmax: answer with probabilities instead of logits.
+        keep_custom_ops: leave `torch.ops.mobilevit_fast.*` in a float model, for whoever has this package;
+            for format "torch".
+        images: to compare on, a folder or a list of what `load_image` takes; None for made ones.
+        force: overwrite `path`.
+
+    Returns:
+        what was written, and how near it is to the source.
+
+    Raises:
+        VerificationError: it is not near enough; it was kept, with ".failed" behind its name.
+        ValueError, TypeError: an unknown format or precision, one that the model or format lacks, a path
+            without the format's ending, or a source that is no classifier.
+        FileExistsError: `path` exists, and `force` is not set.
+        FileNotFoundError, PermissionError: the source, or the folder of `path`, is missing or not writable.
+        ImportError: the format's extra is not installed; says how to.
+    """
+    chosen, path = get_format(format), Path(path)
+    _check_path(path, chosen, force)
+    driver = chosen.driver()
+    source = to_source(model_or_source)
+    own_size = source.preprocessing.crop_size or (source.config.image_size,) * 2
+    options = Options(
+        precision=_choose_precision(precision, source, chosen),
+        size=size or own_size,
+        dynamic_batch=dynamic_batch,
+        dynamic_size=dynamic_size,
+        raw_pixels=raw_pixels,
+        softmax=softmax,
+        keep_custom_ops=keep_custom_ops,
+    )
+    _check_custom_ops(options, source, chosen)
+    job = Job(source, chosen.name, options)
+    session = Session(source)
+    photographs = find_images(images) if isinstance(images, str | os.PathLike) else images
+    with _folder_beside(path) as folder:
+        driver.write(job, folder / path.name)
+        checks = compare(
+            driver.load(job, folder / path.name), session, options, source.preprocessing, photographs
+        )
+        bound = chosen.bounds[options.precision]
+        ending = "" if all(check.max_relative_error <= bound for check in checks) else FAILED
+        report = Report(
+            path=f"{path}{ending}",
+            format=chosen.name,
+            source=source.source,
+            options=options.to_dict(),
+            runtime=f"{chosen.runtime} {importlib.import_module(chosen.runtime).__version__}",
+            bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+            bound=bound,
+            checks=checks,
+        )
+        for written in list(folder.iterdir()):
+            _replace(written, path.with_name(f"{written.name}{ending}"))
+    report.save()
+    if not report.passed:
+        raise VerificationError(report)
+    return report
+
+
+def _check_path(path: Path, chosen: Format, force: bool) -> None:
+    if path.suffix != chosen.suffix:
+        expected = f"end in {chosen.suffix}" if chosen.suffix else "be a folder's name, without an ending"
+        raise ValueError(f"the path of format {chosen.name!r} must {expected}, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {str(path.parent)!r} is not writable")
+    for output in chosen.outputs(path):
+        if output.exists() and not force:
+            raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
+        if output.is_dir() and chosen.suffix:
+            raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
+
+
+def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str:
+    ready = ready_precisions(source)
+    precision = ready[0] if wanted is None else wanted
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    if precision not in chosen.bounds:
+        raise ValueError(
+            f"format {chosen.name!r} has no precision {precision!r}; it has {', '.join(chosen.bounds)}"
+        )
+    if precision not in ready:
+        advice = "quantize() makes one that is" if precision == "int8" else "export the float model for that"
+        kind = "not quantised" if precision == "int8" else "quantised, and goes out as int8"
+        raise ValueError(f"precision {precision!r} is not to be had: {source.source!r} is {kind}; {advice}")
+    return precision
+
+
+def _check_custom_ops(options: Options, source: Source, chosen: Format) -> None:
+    if not options.keep_custom_ops:
+        return
+    if not chosen.keeps_custom_ops:
+        able = ", ".join(row.name for row in FORMATS.values() if row.keeps_custom_ops)
+        raise ValueError(
+            f"format {chosen.name!r} holds standard operators only; keep_custom_ops is for {able}"
+        )
+    if isinstance(source, QuantizedCheckpoint):
+        raise ValueError("a quantised model goes out in standard operators; leave out keep_custom_ops")
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _replace(written: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(written, target)

@@ -1,0 +1,141 @@
+"""The formats: what each is called, needs and promises. Its driver is the module of its name here."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mobilevit_fast.export.job import Job
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""Images as the exported model takes them, [N, 3, H, W], to its answers, [N, classes]."""
+
+OLDEST_TORCH = (2, 13)
+"""Whose exporters these formats were made with."""
+
+
+class Driver(Protocol):
+    """What the module of a format has."""
+
+    def write(self, job: Job, path: Path) -> None:
+        """Writes the model to `path`, in an empty folder, and beside it what belongs to it."""
+
+    def load(self, job: Job, path: Path) -> Run:
+        """The written model in the format's own runtime, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: also of its row in `mapping.LOWERINGS`; its driver module is `<name>_format`.
+        summary: one line.
+        suffix: of the file; "" for a folder.
+        modules: what writing and checking need.
+        bounds: precision that it has -> greatest relative error against the source.
+        runtime: module that runs it.
+        extra: of this package, that brings the modules.
+        companions: endings that replace the suffix in files that belong to it.
+        keeps_custom_ops: whether it can hold this package's operations.
+    """
+
+    name: str
+    summary: str
+    suffix: str
+    modules: tuple[str, ...]
+    bounds: Mapping[str, float]
+    runtime: str
+    extra: str
+    companions: tuple[str, ...] = ()
+    keeps_custom_ops: bool = False
+
+    def driver(self) -> Driver:
+        """Raises ImportError, with the line that installs it, where something is missing or too old."""
+        _check_torch(self.extra)
+        missing = [module for module in self.modules if importlib.util.find_spec(module) is None]
+        if missing:
+            raise ImportError(
+                f"format {self.name!r} needs {', '.join(missing)}: pip install 'mobilevit_fast[{self.extra}]'"
+            )
+        return importlib.import_module(f"mobilevit_fast.export.{self.name}_format")
+
+    def outputs(self, path: Path) -> list[Path]:
+        """Everything that is written for `path`, but for the report."""
+        return [path, *(path.with_suffix(suffix) for suffix in self.companions)]
+
+
+_BOUNDS = {"fp32": 1e-5, "fp16": 5e-3, "int8": 5e-2}
+"""The last against our integer engine, which adds up in integers what runtimes may add up in floats, so that
+numbers between two bytes go either way."""
+
+_ROWS = (
+    Format(
+        name="onnx",
+        summary="ONNX, opset 18: ONNX Runtime and most others",
+        suffix=".onnx",
+        modules=("torch", "onnx", "onnxscript", "onnxruntime"),
+        bounds=_BOUNDS,
+        runtime="onnxruntime",
+        extra="onnx",
+    ),
+    Format(
+        name="openvino",
+        summary="OpenVINO: .xml with a .bin beside it",
+        suffix=".xml",
+        modules=("torch", "openvino"),
+        bounds=_BOUNDS,
+        runtime="openvino",
+        extra="openvino",
+        companions=(".bin",),
+    ),
+    Format(
+        name="torch",
+        summary="torch.export: .pt2 for torch alone, or with our operations",
+        suffix=".pt2",
+        modules=("torch",),
+        bounds=_BOUNDS,
+        runtime="torch",
+        extra="torch",
+        keeps_custom_ops=True,
+    ),
+    Format(
+        name="triton",
+        summary="a model repository for Triton and KServe, ONNX inside",
+        suffix="",
+        modules=("torch", "onnx", "onnxscript", "onnxruntime"),
+        bounds=_BOUNDS,
+        runtime="onnxruntime",
+        extra="onnx",
+    ),
+)
+
+FORMATS: Mapping[str, Format] = {row.name: row for row in _ROWS}
+"""Every format by name."""
+
+
+def _check_torch(extra: str) -> None:
+    installed = version("torch")
+    if tuple(map(int, installed.split(".")[:2])) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        raise ImportError(
+            f"export needs torch {oldest} or newer, found {installed}: pip install -U "
+            f"'torch>={oldest}' 'mobilevit_fast[{extra}]'"
+        )
+
+
+def get_format(name: str) -> Format:
+    """The format called `name`. Raises ValueError, with near names, where there is none."""
+    if name not in FORMATS:
+        near = difflib.get_close_matches(str(name).lower(), FORMATS, n=3, cutoff=0.4) or list(FORMATS)
+        raise ValueError(f"unknown format {name!r}; did you mean {' or '.join(near)}?")
+    return FORMATS[name]

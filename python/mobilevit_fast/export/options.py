@@ -1,0 +1,69 @@
+"""What the caller asks of an exported model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+SIZE_STEP = 32
+"""A model of dynamic size takes multiples of it: those are the sizes at which no layer loses pixels."""
+
+SMALLEST_SIZE = 96
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is exported.
+
+    Attributes:
+        precision: one of `PRECISIONS`. "fp16" has weights in 16 bits, and arithmetic where the runtime has
+            it; "int8" is a quantised model on its own scales and zero points.
+        size: (height, width) in pixels, that the model is traced at and, unless `dynamic_size`, bound to.
+        dynamic_batch: take any number of images; else one.
+        dynamic_size: take any multiples of `SIZE_STEP` from `SMALLEST_SIZE`.
+        raw_pixels: take uint8 images in RGB order, 0 to 255, and do scaling, normalisation and the order of
+            channels inside; else float32 images as `Preprocessing` makes them.
+        softmax: answer with probabilities instead of logits.
+        keep_custom_ops: leave `torch.ops.mobilevit_fast.*` in place of standard operators.
+    """
+
+    precision: str
+    size: tuple[int, int]
+    dynamic_batch: bool = True
+    dynamic_size: bool = False
+    raw_pixels: bool = False
+    softmax: bool = False
+    keep_custom_ops: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = self.size if isinstance(self.size, tuple | list) else ()
+        if len(sizes) != 2 or not all(type(size) is int and size >= 1 for size in sizes):
+            raise ValueError(f"size must be (height, width) in pixels, got {self.size!r}")
+        object.__setattr__(self, "size", tuple(sizes))
+        if self.dynamic_size and any(size % SIZE_STEP or size < SMALLEST_SIZE for size in self.size):
+            raise ValueError(
+                f"a model of dynamic size takes multiples of {SIZE_STEP} from {SMALLEST_SIZE}, "
+                f"which {self.size[0]}x{self.size[1]} is not; give another size"
+            )
+
+    @property
+    def input_name(self) -> str:
+        return "images" if self.raw_pixels else "pixel_values"
+
+    @property
+    def output_name(self) -> str:
+        return "probabilities" if self.softmax else "logits"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "precision": self.precision,
+            "size": list(self.size),
+            "dynamic_batch": self.dynamic_batch,
+            "dynamic_size": self.dynamic_size,
+            "raw_pixels": self.raw_pixels,
+            "softmax": self.softmax,
+            "keep_custom_ops": self.keep_custom_ops,
+        }

@@ -1,0 +1,148 @@
+"""An exported model beside its source, on the same images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_fast.export.formats import Run
+from mobilevit_fast.export.options import SIZE_STEP, Options
+from mobilevit_fast.export.pictures import Pictures, made_pictures, read_pictures
+from mobilevit_fast.image import ImageSource, Preprocessing
+from mobilevit_fast.session import Session, softmax
+
+IMAGES = 8
+"""How many are compared; as one batch, and one by one."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One batch size and image size.
+
+    Attributes:
+        batch: images at once.
+        size: height and width in pixels.
+        max_relative_error: greatest difference over the greatest of the source's answers.
+        top1_agreement: share of the images for which both answer the same class, 0 to 1.
+    """
+
+    batch: int
+    size: tuple[int, int]
+    max_relative_error: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of an export; the JSON beside it holds the same.
+
+    Attributes:
+        path: the file or folder.
+        format, source: by name.
+        options: as of `Options`.
+        runtime: what ran it, with its version.
+        bytes: of all files.
+        bound: greatest relative error that passes.
+        checks: one for each batch size and image size.
+    """
+
+    path: str
+    format: str
+    source: str
+    options: dict[str, Any]
+    runtime: str
+    bytes: int
+    bound: float
+    checks: tuple[Check, ...]
+
+    @property
+    def max_relative_error(self) -> float:
+        return max(check.max_relative_error for check in self.checks)
+
+    @property
+    def top1_agreement(self) -> float:
+        return min(check.top1_agreement for check in self.checks)
+
+    @property
+    def passed(self) -> bool:
+        # Not the other way round: an error that is no number passes no bound.
+        return all(check.max_relative_error <= self.bound for check in self.checks)
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self) | {"passed": self.passed}
+
+    def save(self) -> None:
+        """Writes the JSON beside the file, under its name with ".json" behind it."""
+        target = Path(f"{self.path}.json")
+        target.write_text(json.dumps(self.to_data(), indent=2) + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.format} {self.options['precision']}, {self.bytes:,} bytes"]
+        lines += [
+            f"batch {check.batch}, {check.size[0]}x{check.size[1]}: relative error "
+            f"{check.max_relative_error:.1e}, top-1 agreement {check.top1_agreement:.0%}"
+            for check in self.checks
+        ]
+        verdict = "within" if self.passed else "WORSE THAN"
+        return "\n".join([*lines, f"{verdict} {self.bound:.0e} of {self.source} ({self.runtime})"])
+
+
+def check_sizes(options: Options) -> list[tuple[int, tuple[int, int]]]:
+    """(batch, size) to compare at."""
+    batches = (1, IMAGES) if options.dynamic_batch else (1,)
+    sizes = [options.size]
+    if options.dynamic_size:
+        height, width = options.size
+        sizes.append((height + SIZE_STEP, width + 3 * SIZE_STEP))
+    return [(batch, size) for size in sizes for batch in batches]
+
+
+def compare(
+    run: Run,
+    session: Session,
+    options: Options,
+    rule: Preprocessing,
+    images: Sequence[ImageSource] | None = None,
+) -> tuple[Check, ...]:
+    """The exported model's answers beside the session's, for each of `check_sizes`.
+
+    Args:
+        images: to compare on; None for made ones.
+    """
+    checks, known = [], {}
+    for batch, size in check_sizes(options):
+        if size not in known:
+            pictures = _pictures(images, size, rule)
+            expected = session.run(pictures.pixels)
+            known[size] = pictures, softmax(expected) if options.softmax else expected
+        pictures, expected = known[size]
+        given = pictures.given(options.raw_pixels)
+        found = np.concatenate([run(part) for part in _batches(given, batch)])
+        checks.append(_check(batch, size, found, expected[: len(found)]))
+    return tuple(checks)
+
+
+def _pictures(images: Sequence[ImageSource] | None, size: tuple[int, int], rule: Preprocessing) -> Pictures:
+    if images is None:
+        return made_pictures(IMAGES, size, rule)
+    chosen = [images[index % len(images)] for index in range(IMAGES)]
+    return read_pictures(chosen, size, rule)
+
+
+def _batches(images: np.ndarray, batch: int) -> list[np.ndarray]:
+    # Copies: a runtime may write into what it is given.
+    return [images[start : start + batch].copy() for start in range(0, len(images), batch)]
+
+
+def _check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.ndarray) -> Check:
+    if found.shape != expected.shape:
+        raise ValueError(f"the exported model answers {list(found.shape)}, expected {list(expected.shape)}")
+    error = np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max()
+    agreement = np.mean(found.argmax(axis=1) == expected.argmax(axis=1))
+    return Check(batch, size, float(error), float(agreement))

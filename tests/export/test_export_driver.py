@@ -1,0 +1,164 @@
+"""What export() refuses, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilevit_fast as mvf
+from mobilevit_fast.export import Report, VerificationError, driver, export, formats
+from mobilevit_fast.export.options import Options
+from mobilevit_fast.export.pictures import made_pictures, read_pictures
+from mobilevit_fast.image import preprocess
+
+
+class Fake:
+    """A driver whose files hold a session, off by `error`."""
+
+    def __init__(self, checkpoint, error=0.0):
+        self.session, self.error = mvf.Session(checkpoint), error
+
+    def write(self, job, path):
+        path.write_text("model")
+
+    def load(self, job, path):
+        assert path.read_text() == "model"
+        return lambda images: self.session.run(images) * (1 + self.error)
+
+
+@pytest.fixture
+def fake(checkpoint, monkeypatch):
+    def use(error=0.0):
+        monkeypatch.setattr(formats.Format, "driver", lambda _: Fake(checkpoint, error))
+
+    use()
+    return use
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_good_export_leaves_the_file_and_its_report(tmp_path, checkpoint, fake):
+    report = export(checkpoint, "onnx", tmp_path / "a.onnx")
+    assert isinstance(report, Report)
+    assert names(tmp_path) == ["a.onnx", "a.onnx.json"]
+    assert [check.batch for check in report.checks] == [1, 8]
+    assert json.loads((tmp_path / "a.onnx.json").read_text())["passed"] is True
+    assert "top-1 agreement 100%" in str(report)
+
+
+@pytest.mark.parametrize("error", [0.5, float("nan")])
+def test_a_bad_export_is_kept_under_another_name(tmp_path, checkpoint, fake, error):
+    (tmp_path / "a.onnx").write_text("precious")
+    fake(error)
+    with pytest.raises(VerificationError, match=r"kept as .*a\.onnx\.failed") as caught:
+        export(checkpoint, "onnx", tmp_path / "a.onnx", force=True)
+    assert not caught.value.report.passed
+    assert names(tmp_path) == ["a.onnx", "a.onnx.failed", "a.onnx.failed.json"]
+    assert (tmp_path / "a.onnx").read_text() == "precious"
+
+
+def test_an_existing_file_needs_force(tmp_path, checkpoint, fake):
+    (tmp_path / "a.onnx").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"exists; force=True \(--force\) overwrites it"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx")
+    assert (tmp_path / "a.onnx").read_text() == "precious"
+    export(checkpoint, "onnx", tmp_path / "a.onnx", force=True)
+    assert (tmp_path / "a.onnx").read_text() == "model"
+
+
+@pytest.mark.parametrize(
+    ("format_name", "path", "options", "error", "message"),
+    [
+        ("onxn", "a.onnx", {}, ValueError, "unknown format 'onxn'; did you mean onnx"),
+        ("onnx", "a.pt", {}, ValueError, "must end in .onnx"),
+        ("onnx", "nowhere/a.onnx", {}, FileNotFoundError, "there is no folder"),
+        ("onnx", "a.onnx", {"precision": "fp64"}, ValueError, "unknown precision 'fp64'"),
+        ("onnx", "a.onnx", {"precision": "int8"}, ValueError, "not quantised"),
+        ("onnx", "a.onnx", {"size": (0, 3)}, ValueError, "size must be"),
+        ("onnx", "a.onnx", {"size": (100, 96), "dynamic_size": True}, ValueError, "multiples of 32 from 96"),
+        ("onnx", "a.onnx", {"images": "nowhere"}, FileNotFoundError, "there is no folder 'nowhere'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, checkpoint, fake, format_name, path, options, error, message):
+    with pytest.raises(error, match=message):
+        export(checkpoint, format_name, tmp_path / path, **options)
+    assert names(tmp_path) == []
+
+
+def test_a_source_of_another_kind(tmp_path, fake):
+    with pytest.raises(TypeError, match="cannot export a int"):
+        export(3, "onnx", tmp_path / "a.onnx")
+
+
+def test_a_missing_tensor_is_named(tmp_path, checkpoint, fake):
+    tensors = dict(checkpoint.tensors)
+    del tensors["head.conv.weight"]
+    with pytest.raises(ValueError, match=r"head\.conv\.weight"):
+        export(replace(checkpoint, tensors=tensors), "onnx", tmp_path / "a.onnx")
+    assert names(tmp_path) == []
+
+
+def test_a_missing_extra_says_how_to_get_it(tmp_path, checkpoint, monkeypatch):
+    row = replace(formats.FORMATS["onnx"], modules=("torch", "no_such_module"))
+    monkeypatch.setattr(driver, "get_format", lambda _: row)
+    with pytest.raises(ImportError, match=r"needs no_such_module: pip install 'mobilevit_fast\[onnx\]'"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx")
+
+
+def test_an_old_torch_is_named(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(formats, "version", lambda _: "2.4.1+cpu")
+    with pytest.raises(ImportError, match=r"needs torch 2\.13 or newer, found 2\.4\.1"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "path", "message"),
+    [("onnx", "a.onnx", "keep_custom_ops is for torch"), ("torch", "a.pt2", "quantised model goes out")],
+)
+def test_custom_operations_are_for_float_models_of_torch(
+    tmp_path, checkpoint, fake, format_name, path, message
+):
+    source = mvf.quantize(checkpoint, mvf.DynamicInt8()) if format_name == "torch" else checkpoint
+    with pytest.raises(ValueError, match=message):
+        export(source, format_name, tmp_path / path, keep_custom_ops=True)
+
+
+def test_sources_of_every_kind(tmp_path, checkpoint, fake):
+    model = mvf.create_model("mobilevit_xxs", num_classes=7, transformer_layers=(1, 1, 1)).eval()
+    model.load_state_dict(mvf.model.from_checkpoint(checkpoint).state_dict())
+    for source in (model, mvf.optimize(model)):
+        assert export(source, "onnx", tmp_path / "a.onnx", size=(96, 96), force=True).passed
+
+
+def test_the_module_is_the_function():
+    import mobilevit_fast.export as module
+
+    assert callable(module)
+    assert callable(mvf.export)
+    with pytest.raises(ValueError, match="unknown format"):
+        module(3, "nonsense", "a.onnx")
+
+
+def test_pictures_are_the_same_in_both_forms(checkpoint):
+    rule = checkpoint.preprocessing
+    pictures = made_pictures(2, (96, 96), rule)
+    for raw, pixels in zip(pictures.raw, pictures.pixels, strict=True):
+        image = Image.fromarray(raw.transpose(1, 2, 0))
+        expected = preprocess([image], replace(rule, shortest_edge=None))
+        np.testing.assert_allclose(pixels[None], expected, atol=1e-5)
+    again = read_pictures([Image.fromarray(pictures.raw[0].transpose(1, 2, 0))], (96, 96), rule)
+    np.testing.assert_array_equal(again.raw[0], pictures.raw[0])
+    np.testing.assert_array_equal(again.pixels[0], pictures.pixels[0])
+
+
+def test_options_name_what_goes_in_and_out():
+    plain = Options("fp32", (96, 96))
+    assert (plain.input_name, plain.output_name) == ("pixel_values", "logits")
+    baked = Options("fp32", (96, 96), raw_pixels=True, softmax=True)
+    assert (baked.input_name, baked.output_name) == ("images", "probabilities")

@@ -1,0 +1,101 @@
+"""Quantised models go out on their own scales and zero points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import mobilevit_fast as mvf
+from mobilevit_fast.benchmark.random_quantized import random_quantized
+from mobilevit_fast.benchmark.random_weights import random_images
+from mobilevit_fast.export import export
+from mobilevit_fast.export.mapping import PatchSplit
+from mobilevit_fast.export.quantized_network import QuantizedExportNetwork, input_names
+from mobilevit_fast.weights import LayerFormat, layer_shapes
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+RECIPES = {
+    "static": mvf.StaticInt8(),
+    "dynamic": mvf.DynamicInt8(),
+    "weight-only": mvf.WeightOnly(8),
+    "grouped": mvf.WeightOnly(4, 32),
+}
+
+
+@pytest.fixture(scope="module")
+def quantized(checkpoint):
+    images = random_images(32, 96, 96)
+    return {name: mvf.quantize(checkpoint, recipe, calibration=images) for name, recipe in RECIPES.items()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_network_computes_what_the_engine_computes(quantized, recipe):
+    source = quantized[recipe].checkpoint()
+    network = QuantizedExportNetwork(source, PatchSplit()).eval()
+    for height, width in ((96, 96), (64, 128)):
+        images = random_images(4, height, width, seed=1)
+        with torch.no_grad():
+            found = network(torch.from_numpy(images)).numpy()
+        expected = mvf.Session(source).run(images)
+        assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_layers_of_several_formats():
+    formats = {
+        "stages.2.1.fuse": LayerFormat("int8", "float"),
+        "stages.3.1.embed": LayerFormat("fp16", "float"),
+        **dict.fromkeys(
+            [f"stages.3.1.layers.0.ffn.{part}" for part in ("up", "down")], LayerFormat("int8", "dynamic")
+        ),
+    }
+    source = random_quantized("mobilevit_xxs", formats=formats)
+    network = QuantizedExportNetwork(source, PatchSplit()).eval()
+    images = random_images(2, 64, 96)
+    with torch.no_grad():
+        found = network(torch.from_numpy(images)).numpy()
+    expected = mvf.Session(source).run(images)
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_an_int8_file_holds_our_numbers(tmp_path, quantized):
+    source, path = quantized["static"].checkpoint(), tmp_path / "model.onnx"
+    report = export(quantized["static"], "onnx", path)
+    assert report.options["precision"] == "int8"
+    assert report.passed
+    model = onnx.load(path)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    scales = {float(array) for array in stored.values() if array.dtype == np.float32 and array.size == 1}
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("QuantizeLinear") >= len(source.activations)
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            value = onnx.numpy_helper.to_array(node.attribute[0].t)
+            if value.dtype == np.float32 and value.size == 1:
+                scales.add(float(value))
+    assert {np.float32(grid.scale) for grid in source.activations.values()} <= {np.float32(s) for s in scales}
+    integers = [array for array in stored.values() if array.dtype == np.int8]
+    for layer in layer_shapes(source.config):
+        ours = np.sort(source.weights[layer], axis=None)
+        assert any(np.array_equal(np.sort(array, axis=None), ours) for array in integers), layer
+
+
+def test_an_int8_file_for_openvino(tmp_path, quantized):
+    pytest.importorskip("openvino")
+    assert export(quantized["static"], "openvino", tmp_path / "model.xml").passed
+
+
+def test_int8_is_for_quantised_models_and_only_int8(tmp_path, checkpoint, quantized):
+    with pytest.raises(ValueError, match=r"'int8' is not to be had.*not quantised; quantize\(\) makes"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", precision="int8")
+    with pytest.raises(ValueError, match=r"'fp16' is not to be had.*is quantised, and goes out as int8"):
+        export(quantized["static"], "onnx", tmp_path / "a.onnx", precision="fp16")
+
+
+def test_every_layer_has_an_input(checkpoint, quantized):
+    names = input_names(checkpoint.config)
+    assert set(names) == set(layer_shapes(checkpoint.config))
+    assert set(names.values()) <= set(quantized["static"].checkpoint().activations)
