@@ -52,6 +52,11 @@ def test_a_good_export_leaves_the_file_and_its_report(tmp_path, checkpoint, fake
     assert "top-1 agreement 100%" in str(report)
 
 
+def test_photographs_to_compare_on(tmp_path, checkpoint, fake):
+    shades = [Image.new("RGB", (120, 100), colour) for colour in ("red", "green", "navy")]
+    assert export(checkpoint, "onnx", tmp_path / "a.onnx", images=shades).passed
+
+
 @pytest.mark.parametrize("error", [0.5, float("nan")])
 def test_a_bad_export_is_kept_under_another_name(tmp_path, checkpoint, fake, error):
     (tmp_path / "a.onnx").write_text("precious")
@@ -82,6 +87,7 @@ def test_an_existing_file_needs_force(tmp_path, checkpoint, fake):
         ("onnx", "a.onnx", {"precision": "int8"}, ValueError, "not quantised"),
         ("onnx", "a.onnx", {"size": (0, 3)}, ValueError, "size must be"),
         ("onnx", "a.onnx", {"size": (100, 96), "dynamic_size": True}, ValueError, "multiples of 32 from 96"),
+        ("onnx", "a.onnx", {"images": []}, ValueError, "no images were given"),
         ("onnx", "a.onnx", {"images": "nowhere"}, FileNotFoundError, "there is no folder 'nowhere'"),
     ],
 )

@@ -108,6 +108,8 @@ def export(
     job = Job(source, chosen.name, options)
     session = Session(source)
     photographs = find_images(images) if isinstance(images, str | os.PathLike) else images
+    if photographs is not None and not len(photographs):
+        raise ValueError("no images were given to compare on; leave out images for made ones")
     with _folder_beside(path) as folder:
         driver.write(job, folder / path.name)
         checks = compare(
