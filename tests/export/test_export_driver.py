@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 import mobilevit_fast as mvf
+from mobilevit_fast.benchmark.random_weights import random_checkpoint
 from mobilevit_fast.export import Report, VerificationError, driver, export, formats
 from mobilevit_fast.export.options import Options
 from mobilevit_fast.export.pictures import made_pictures, read_pictures
 from mobilevit_fast.image import preprocess
+from mobilevit_fast.model import from_checkpoint
 
 
 class Fake:
@@ -135,9 +137,10 @@ def test_custom_operations_are_for_float_models_of_torch(
         export(source, format_name, tmp_path / path, keep_custom_ops=True)
 
 
-def test_sources_of_every_kind(tmp_path, checkpoint, fake):
-    model = mvf.create_model("mobilevit_xxs", num_classes=7, transformer_layers=(1, 1, 1)).eval()
-    model.load_state_dict(mvf.model.from_checkpoint(checkpoint).state_dict())
+def test_modules_are_sources(tmp_path, monkeypatch):
+    full = random_checkpoint("mobilevit_xxs")
+    monkeypatch.setattr(formats.Format, "driver", lambda _: Fake(full))
+    model = from_checkpoint(full).eval()
     for source in (model, mvf.optimize(model)):
         assert export(source, "onnx", tmp_path / "a.onnx", size=(96, 96), force=True).passed
 
