@@ -83,9 +83,10 @@ def test_an_int8_file_holds_our_numbers(tmp_path, quantized):
         assert any(np.array_equal(np.sort(array, axis=None), ours) for array in integers), layer
 
 
-def test_an_int8_file_for_openvino(tmp_path, quantized):
+def test_a_format_without_int8_says_what_it_has(tmp_path, quantized):
     pytest.importorskip("openvino")
-    assert export(quantized["static"], "openvino", tmp_path / "model.xml").passed
+    with pytest.raises(ValueError, match="'openvino' has no precision 'int8'; it has fp32, fp16"):
+        export(quantized["static"], "openvino", tmp_path / "model.xml")
 
 
 def test_int8_is_for_quantised_models_and_only_int8(tmp_path, checkpoint, quantized):

@@ -74,7 +74,9 @@ class Format:
         return [path, *(path.with_suffix(suffix) for suffix in self.companions)]
 
 
-_BOUNDS = {"fp32": 1e-5, "fp16": 5e-3, "int8": 5e-2}
+_FLOAT_BOUNDS = {"fp32": 1e-5, "fp16": 5e-3}
+
+_BOUNDS = {**_FLOAT_BOUNDS, "int8": 5e-2}
 """The last against our integer engine, which adds up in integers what runtimes may add up in floats, so that
 numbers between two bytes go either way."""
 
@@ -93,7 +95,7 @@ _ROWS = (
         summary="OpenVINO: .xml with a .bin beside it",
         suffix=".xml",
         modules=("torch", "openvino"),
-        bounds=_BOUNDS,
+        bounds=_FLOAT_BOUNDS,
         runtime="openvino",
         extra="openvino",
         companions=(".bin",),
