@@ -171,3 +171,43 @@ def test_options_name_what_goes_in_and_out():
     assert (plain.input_name, plain.output_name) == ("pixel_values", "logits")
     baked = Options("fp32", (96, 96), raw_pixels=True, softmax=True)
     assert (baked.input_name, baked.output_name) == ("images", "probabilities")
+
+
+def use_row(monkeypatch, **changes):
+    row = replace(formats.FORMATS["onnx"], **changes)
+    monkeypatch.setattr(driver, "get_format", lambda _: row)
+
+
+@pytest.mark.parametrize(
+    ("given", "row", "batches"),
+    [
+        ({}, {}, [1, 8]),
+        ({"dynamic_batch": False}, {}, [1]),
+        ({"batches": (5,)}, {}, [5]),
+        ({"batches": (9,)}, {}, [9]),
+        ({}, {"dynamic_batch": False}, [1]),
+        ({}, {"dynamic_batch": False, "batches": (1, 4), "several_batches": True}, [1, 4]),
+        ({"batches": (3, 2)}, {"several_batches": True}, [2, 3]),
+    ],
+)
+def test_numbers_of_images(tmp_path, checkpoint, fake, monkeypatch, given, row, batches):
+    use_row(monkeypatch, **row)
+    report = export(checkpoint, "onnx", tmp_path / "a.onnx", **given)
+    assert [check.batch for check in report.checks] == batches
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dynamic_batch": True}, "takes fixed numbers of images; any number go into onnx"),
+        ({"batches": (1, 4)}, "takes one number of images"),
+        ({"batches": ()}, "give either dynamic_batch or numbers of images"),
+        ({"batches": (2,), "dynamic_batch": True}, "give either dynamic_batch or numbers of images"),
+        ({"batches": (0,)}, "batches must be numbers of images"),
+        ({"dynamic_size": True}, "takes images of one size; several go into onnx"),
+    ],
+)
+def test_what_a_format_lacks_is_named(tmp_path, checkpoint, fake, monkeypatch, options, message):
+    use_row(monkeypatch, dynamic_batch=False, dynamic_size=False)
+    with pytest.raises(ValueError, match=message):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mobilevit_fast as mvf
 from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, complain
-from mobilevit_fast.cli.options import add_json, add_size
+from mobilevit_fast.cli.options import add_json, add_size, positive
 from mobilevit_fast.export import FORMATS, VerificationError
 
 EPILOG = """examples:
@@ -39,7 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fp32 or fp16; a quantised model goes out as int8. default: the model's own",
     )
     add_size(parser)
-    parser.add_argument("--static-batch", action="store_true", help="take one image at a time")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        nargs="+",
+        metavar="N",
+        help="take so many images at once; several numbers where the format can. default: any number",
+    )
     parser.add_argument("--dynamic-size", action="store_true", help="take any multiples of 32 pixels from 96")
     parser.add_argument(
         "--raw-pixels",
@@ -63,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.output,
                 precision=arguments.precision,
                 size=arguments.size,
-                dynamic_batch=not arguments.static_batch,
+                batches=arguments.batch,
                 dynamic_size=arguments.dynamic_size,
                 raw_pixels=arguments.raw_pixels,
                 softmax=arguments.softmax,

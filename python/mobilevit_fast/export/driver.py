@@ -6,7 +6,7 @@ import importlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def export(
     *,
     precision: str | None = None,
     size: tuple[int, int] | None = None,
-    dynamic_batch: bool = True,
+    dynamic_batch: bool | None = None,
+    batches: Sequence[int] | None = None,
     dynamic_size: bool = False,
     raw_pixels: bool = False,
     softmax: bool = False,
@@ -69,7 +70,9 @@ def export(
         precision: "fp32", "fp16" or "int8"; the last for quantised models, and only those. None for what the
             model is in.
         size: (height, width) of the images in pixels; None for the model's own.
-        dynamic_batch: take any number of images at once; else one.
+        dynamic_batch: take any number of images at once, or only one; None for any where the format can.
+        batches: numbers of images to take at once, and no others; one number, or where the format can,
+            several.
         dynamic_size: take images of any multiples of 32 pixels from 96.
         raw_pixels: take uint8 images [N, 3, H, W] in RGB order, and do scaling, normalisation and the order
             of channels inside; else float32 images as `preprocess` makes them.
@@ -98,8 +101,8 @@ def export(
     options = Options(
         precision=_choose_precision(precision, source, chosen),
         size=size or own_size,
-        dynamic_batch=dynamic_batch,
-        dynamic_size=dynamic_size,
+        batches=_choose_batches(dynamic_batch, batches, chosen),
+        dynamic_size=_check_dynamic_size(dynamic_size, chosen),
         raw_pixels=raw_pixels,
         softmax=softmax,
         keep_custom_ops=keep_custom_ops,
@@ -166,11 +169,38 @@ def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str
     return precision
 
 
+def _choose_batches(dynamic: bool | None, wanted: Sequence[int] | None, chosen: Format) -> tuple[int, ...]:
+    if wanted is None:
+        wanted = (1,) if dynamic is False else ()
+        if dynamic is None and not chosen.dynamic_batch:
+            wanted = chosen.batches
+    elif dynamic or not wanted:
+        raise ValueError(f"give either dynamic_batch or numbers of images in batches, got {wanted!r}")
+    if not wanted and not chosen.dynamic_batch:
+        able = _names(lambda row: row.dynamic_batch)
+        raise ValueError(f"format {chosen.name!r} takes fixed numbers of images; any number go into {able}")
+    if len(set(wanted)) > 1 and not chosen.several_batches:
+        able = _names(lambda row: row.several_batches) or "no format"
+        raise ValueError(f"format {chosen.name!r} takes one number of images; {able} takes several")
+    return tuple(wanted)
+
+
+def _check_dynamic_size(wanted: bool, chosen: Format) -> bool:
+    if wanted and not chosen.dynamic_size:
+        able = _names(lambda row: row.dynamic_size)
+        raise ValueError(f"format {chosen.name!r} takes images of one size; several go into {able}")
+    return wanted
+
+
+def _names(has: Callable[[Format], bool]) -> str:
+    return ", ".join(row.name for row in FORMATS.values() if has(row))
+
+
 def _check_custom_ops(options: Options, source: Source, chosen: Format) -> None:
     if not options.keep_custom_ops:
         return
     if not chosen.keeps_custom_ops:
-        able = ", ".join(row.name for row in FORMATS.values() if row.keeps_custom_ops)
+        able = _names(lambda row: row.keeps_custom_ops)
         raise ValueError(
             f"format {chosen.name!r} holds standard operators only; keep_custom_ops is for {able}"
         )

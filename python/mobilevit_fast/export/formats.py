@@ -47,6 +47,10 @@ class Format:
         extra: of this package, that brings the modules.
         companions: endings that replace the suffix in files that belong to it.
         keeps_custom_ops: whether it can hold this package's operations.
+        dynamic_batch: whether a model can take any number of images.
+        dynamic_size: whether a model can take images of several sizes.
+        several_batches: whether a model can take some numbers of images, and no others.
+        batches: that a model takes unless told otherwise, where it cannot take any number.
     """
 
     name: str
@@ -58,6 +62,10 @@ class Format:
     extra: str
     companions: tuple[str, ...] = ()
     keeps_custom_ops: bool = False
+    dynamic_batch: bool = True
+    dynamic_size: bool = True
+    several_batches: bool = False
+    batches: tuple[int, ...] = (1,)
 
     def driver(self) -> Driver:
         """Raises ImportError, with the line that installs it, where something is missing or too old."""

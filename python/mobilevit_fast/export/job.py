@@ -59,14 +59,14 @@ class Job:
 
     def example(self) -> torch.Tensor:
         """Images to trace with; two where the batch is open, for one would be taken for a constant."""
-        batch = 2 if self.options.dynamic_batch else 1
+        batch = 2 if self._batch_is_open else self.options.batches[0]
         dtype = torch.uint8 if self.options.raw_pixels else torch.float32
         return torch.zeros((batch, 3, *self.options.size), dtype=dtype)
 
     def dynamic_shapes(self) -> tuple[dict[int, object] | None]:
         """The open dimensions, as torch.export takes them."""
         dim, shapes = torch.export.Dim, {}
-        if self.options.dynamic_batch:
+        if self._batch_is_open:
             shapes[0] = dim("batch", min=1, max=_MOST_IMAGES)
         if self.options.dynamic_size:
             limits = {"min": SMALLEST_SIZE // SIZE_STEP, "max": _LARGEST_SIZE // SIZE_STEP}
@@ -76,6 +76,10 @@ class Job:
     def as_fp32(self) -> Job:
         """The same in 32 bits, for formats that narrow weights themselves."""
         return replace(self, options=replace(self.options, precision="fp32"))
+
+    @property
+    def _batch_is_open(self) -> bool:
+        return len(self.options.batches) != 1
 
     def _export(self, module: nn.Module) -> torch.export.ExportedProgram:
         with torch.no_grad(), quietly():

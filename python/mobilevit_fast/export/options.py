@@ -21,7 +21,7 @@ class Options:
         precision: one of `PRECISIONS`. "fp16" has weights in 16 bits, and arithmetic where the runtime has
             it; "int8" is a quantised model on its own scales and zero points.
         size: (height, width) in pixels, that the model is traced at and, unless `dynamic_size`, bound to.
-        dynamic_batch: take any number of images; else one.
+        batches: numbers of images that it takes at once; empty for any number.
         dynamic_size: take any multiples of `SIZE_STEP` from `SMALLEST_SIZE`.
         raw_pixels: take uint8 images in RGB order, 0 to 255, and do scaling, normalisation and the order of
             channels inside; else float32 images as `Preprocessing` makes them.
@@ -31,7 +31,7 @@ class Options:
 
     precision: str
     size: tuple[int, int]
-    dynamic_batch: bool = True
+    batches: tuple[int, ...] = ()
     dynamic_size: bool = False
     raw_pixels: bool = False
     softmax: bool = False
@@ -42,11 +42,19 @@ class Options:
         if len(sizes) != 2 or not all(type(size) is int and size >= 1 for size in sizes):
             raise ValueError(f"size must be (height, width) in pixels, got {self.size!r}")
         object.__setattr__(self, "size", tuple(sizes))
+        if not all(type(batch) is int and batch >= 1 for batch in self.batches):
+            raise ValueError(f"batches must be numbers of images, got {self.batches!r}")
+        object.__setattr__(self, "batches", tuple(sorted(set(self.batches))))
         if self.dynamic_size and any(size % SIZE_STEP or size < SMALLEST_SIZE for size in self.size):
             raise ValueError(
                 f"a model of dynamic size takes multiples of {SIZE_STEP} from {SMALLEST_SIZE}, "
                 f"which {self.size[0]}x{self.size[1]} is not; give another size"
             )
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether it takes any number of images."""
+        return not self.batches
 
     @property
     def input_name(self) -> str:
@@ -61,7 +69,7 @@ class Options:
         return {
             "precision": self.precision,
             "size": list(self.size),
-            "dynamic_batch": self.dynamic_batch,
+            "batches": list(self.batches),
             "dynamic_size": self.dynamic_size,
             "raw_pixels": self.raw_pixels,
             "softmax": self.softmax,

@@ -35,7 +35,7 @@ def configuration(job: Job) -> str:
     options = job.options
     height, width = (-1, -1) if options.dynamic_size else options.size
     # Without max_batch_size dimensions have the batch among them.
-    batch = "" if options.dynamic_batch else "1, "
+    batch = "" if options.dynamic_batch else f"{options.batches[0]}, "
     lines = [
         f'name: "{job.source.config.name}"',
         'backend: "onnxruntime"',

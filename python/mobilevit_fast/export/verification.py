@@ -17,7 +17,7 @@ from mobilevit_fast.image import ImageSource, Preprocessing
 from mobilevit_fast.session import Session, softmax
 
 IMAGES = 8
-"""How many are compared; as one batch, and one by one."""
+"""How many are compared, at least; as one batch, and one by one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Report:
 
 def check_sizes(options: Options) -> list[tuple[int, tuple[int, int]]]:
     """(batch, size) to compare at."""
-    batches = (1, IMAGES) if options.dynamic_batch else (1,)
+    batches = options.batches or (1, IMAGES)
     sizes = [options.size]
     if options.dynamic_size:
         height, width = options.size
@@ -118,7 +118,7 @@ def compare(
     checks, known = [], {}
     for batch, size in check_sizes(options):
         if size not in known:
-            pictures = _pictures(images, size, rule)
+            pictures = _pictures(images, max(IMAGES, *options.batches, 1), size, rule)
             expected = session.run(pictures.pixels)
             known[size] = pictures, softmax(expected) if options.softmax else expected
         pictures, expected = known[size]
@@ -128,16 +128,20 @@ def compare(
     return tuple(checks)
 
 
-def _pictures(images: Sequence[ImageSource] | None, size: tuple[int, int], rule: Preprocessing) -> Pictures:
+def _pictures(
+    images: Sequence[ImageSource] | None, count: int, size: tuple[int, int], rule: Preprocessing
+) -> Pictures:
     if images is None:
-        return made_pictures(IMAGES, size, rule)
-    chosen = [images[index % len(images)] for index in range(IMAGES)]
+        return made_pictures(count, size, rule)
+    chosen = [images[index % len(images)] for index in range(count)]
     return read_pictures(chosen, size, rule)
 
 
 def _batches(images: np.ndarray, batch: int) -> list[np.ndarray]:
+    """Whole ones only: a model may take no other."""
+    starts = range(0, len(images) - batch + 1, batch)
     # Copies: a runtime may write into what it is given.
-    return [images[start : start + batch].copy() for start in range(0, len(images), batch)]
+    return [images[start : start + batch].copy() for start in starts]
 
 
 def _check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.ndarray) -> Check:
