@@ -68,7 +68,7 @@ def test_patches_are_not_for_the_lowering_of_attention():
         LOWERINGS["onnx"]["attention"](torch.zeros(1, 4, 4, 24), 2, 2, 2)
 
 
-@pytest.mark.parametrize("split", [PatchSplit(), LowRankPatchSplit()], ids=["rank 6", "rank 5"])
+@pytest.mark.parametrize("split", [PatchSplit(), LowRankPatchSplit()], ids=["rank 6", "rank 4"])
 def test_splits_sort_pixels_by_their_place_in_the_patch(split):
     rows, columns, patch = 3, 5, 2
     x = torch.arange(2 * rows * patch * columns * patch * 4.0).reshape(2, rows * patch, columns * patch, 4)

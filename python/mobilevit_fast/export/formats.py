@@ -109,6 +109,18 @@ _ROWS = (
         companions=(".bin",),
     ),
     Format(
+        name="ncnn",
+        summary="ncnn: .param with a .bin beside it, one image at a time",
+        suffix=".param",
+        modules=("torch", "pnnx", "ncnn"),
+        bounds=_FLOAT_BOUNDS,
+        runtime="ncnn",
+        extra="ncnn",
+        companions=(".bin", ".metadata.json"),
+        dynamic_batch=False,
+        dynamic_size=False,
+    ),
+    Format(
         name="torch",
         summary="torch.export: .pt2 for torch alone, or with our operations",
         suffix=".pt2",

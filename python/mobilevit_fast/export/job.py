@@ -26,11 +26,12 @@ _LARGEST_SIZE = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """`source` in `format_name` as `options` say."""
+    """`source` in `format_name` as `options` say; raw pixels are traced as `raw_dtype`."""
 
     source: Checkpoint | QuantizedCheckpoint
     format_name: str
     options: Options
+    raw_dtype: torch.dtype = torch.uint8
 
     @cached_property
     def network(self) -> nn.Module:
@@ -60,7 +61,7 @@ class Job:
     def example(self) -> torch.Tensor:
         """Images to trace with; two where the batch is open, for one would be taken for a constant."""
         batch = 2 if self._batch_is_open else self.options.batches[0]
-        dtype = torch.uint8 if self.options.raw_pixels else torch.float32
+        dtype = self.raw_dtype if self.options.raw_pixels else torch.float32
         return torch.zeros((batch, 3, *self.options.size), dtype=dtype)
 
     def dynamic_shapes(self) -> tuple[dict[int, object] | None]:
@@ -72,6 +73,10 @@ class Job:
             limits = {"min": SMALLEST_SIZE // SIZE_STEP, "max": _LARGEST_SIZE // SIZE_STEP}
             shapes |= {2: SIZE_STEP * dim("h", **limits), 3: SIZE_STEP * dim("w", **limits)}
         return (shapes or None,)
+
+    def with_float_pixels(self) -> Job:
+        """The same for runtimes whose images are floats, raw ones too."""
+        return replace(self, raw_dtype=torch.float32)
 
     def as_fp32(self) -> Job:
         """The same in 32 bits, for formats that narrow weights themselves."""

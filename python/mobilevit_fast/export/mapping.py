@@ -40,18 +40,18 @@ class PatchSplit:
 
 
 class LowRankPatchSplit(PatchSplit):
-    """The same in two transpositions of tensors of rank 5 at most, which every runtime has."""
+    """The same in two transpositions of tensors of rank 4, which every runtime has."""
 
     def to_patches(self, x: Tensor, rows: int, columns: int, patch: int) -> Tensor:
         batch, channels = x.shape[0], x.shape[3]
-        parts = x.reshape(batch * rows, patch, columns, patch, channels).transpose(2, 3)
-        parts = parts.reshape(batch, rows, patch * patch, columns * channels).transpose(1, 2)
+        parts = x.reshape(batch, rows, patch, columns * patch * channels).transpose(1, 2)
+        parts = parts.reshape(batch * patch, rows * columns, patch, channels).transpose(1, 2)
         return parts.reshape(batch * patch * patch, rows, columns, channels)
 
     def to_pixels(self, x: Tensor, batch: int, rows: int, columns: int, patch: int) -> Tensor:
         channels = x.shape[3]
-        parts = x.reshape(batch, patch * patch, rows, columns * channels).transpose(1, 2)
-        parts = parts.reshape(batch * rows, patch, patch, columns, channels).transpose(2, 3)
+        parts = x.reshape(batch * patch, patch, rows * columns, channels).transpose(1, 2)
+        parts = parts.reshape(batch, patch, rows, columns * patch * channels).transpose(1, 2)
         return parts.reshape(batch, rows * patch, columns * patch, channels)
 
 
@@ -135,6 +135,7 @@ STANDARD: Mapping[str, Lowering | str] = {
 LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "onnx": STANDARD,
     "openvino": STANDARD,
+    "ncnn": STANDARD,
     "torch": STANDARD,
     "triton": STANDARD,
 }
@@ -143,6 +144,7 @@ LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),
     "openvino": LowRankPatchSplit(),
+    "ncnn": LowRankPatchSplit(),
     "torch": PatchSplit(),
     "triton": PatchSplit(),
 }
