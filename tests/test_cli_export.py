@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 
 import pytest
 
 from mobilevit_fast import cli
-from mobilevit_fast.export import VerificationError
+from mobilevit_fast.export import FORMATS, VerificationError
+from mobilevit_fast.export.format_options import FormatOptions, question
 from mobilevit_fast.export.verification import Check, Report
 
 MODEL = "mobilevit_xxs.cifar10"
@@ -71,3 +73,27 @@ def test_mistakes_are_named(capsys, tmp_path, arguments, message):
     assert code == 2
     assert message in err
     assert old.read_bytes() == b"precious"
+
+
+@dataclass(frozen=True)
+class Questions(FormatOptions):
+    mirrored_left: bool = question(False, "swap left and right")
+    colour: str = question("red", "of the frame", ("red", "blue"))
+
+
+def test_what_a_format_alone_can_be_asked_has_flags(capsys, tmp_path, monkeypatch):
+    row = replace(FORMATS["torch"], options=Questions)
+    monkeypatch.setattr("mobilevit_fast.cli.export.FORMATS", {"torch": row})
+    asked = []
+
+    def record(*_, **options):
+        asked.append({name: options[name] for name in ("mirrored_left", "colour") if name in options})
+        raise ValueError("enough")
+
+    monkeypatch.setattr("mobilevit_fast.cli.export.mvf.export", record)
+    given = ("export", MODEL, "--format", "torch", "-o", tmp_path / "a.pt2")
+    run(capsys, *given)
+    run(capsys, *given, "--mirrored-left", "--colour", "blue")
+    assert asked == [{}, {"mirrored_left": True, "colour": "blue"}]
+    with pytest.raises(SystemExit):
+        run(capsys, "export", "--help")

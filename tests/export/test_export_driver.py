@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from PIL import Image
 import mobilevit_fast as mvf
 from mobilevit_fast.benchmark.random_weights import random_checkpoint
 from mobilevit_fast.export import Report, VerificationError, driver, export, formats
+from mobilevit_fast.export.format_options import FormatOptions, question
 from mobilevit_fast.export.options import Options
 from mobilevit_fast.export.pictures import made_pictures, read_pictures
 from mobilevit_fast.image import preprocess
@@ -211,3 +212,39 @@ def test_what_a_format_lacks_is_named(tmp_path, checkpoint, fake, monkeypatch, o
     use_row(monkeypatch, dynamic_batch=False, dynamic_size=False)
     with pytest.raises(ValueError, match=message):
         export(checkpoint, "onnx", tmp_path / "a.onnx", **options)
+
+
+@dataclass(frozen=True)
+class Questions(FormatOptions):
+    mirrored: bool = question(False, "swap left and right")
+    colour: str = question("red", "of the frame", ("red", "blue"))
+
+
+def test_what_a_format_alone_can_be_asked(tmp_path, checkpoint, fake, monkeypatch):
+    use_row(monkeypatch, options=Questions)
+    report = export(checkpoint, "onnx", tmp_path / "a.onnx", mirrored=True)
+    assert report.options["mirrored"] is True
+    assert report.options["colour"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"colour": "green"}, ValueError, "colour must be one of red, blue, got 'green'"),
+        ({"mirrored": 1}, TypeError, "mirrored must be True or False, got 1"),
+        ({"mirored": True}, TypeError, "no option 'mirored'; it has mirrored, colour"),
+    ],
+)
+def test_a_wrong_answer_to_a_formats_question(
+    tmp_path, checkpoint, fake, monkeypatch, options, error, message
+):
+    use_row(monkeypatch, options=Questions)
+    with pytest.raises(error, match=message):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", **options)
+
+
+def test_a_question_for_another_format_names_it(tmp_path, checkpoint, fake, monkeypatch):
+    other = replace(formats.FORMATS["torch"], options=Questions)
+    monkeypatch.setattr(driver, "FORMATS", {**formats.FORMATS, "torch": other})
+    with pytest.raises(TypeError, match="'onnx' has no option 'mirrored'; mirrored is for torch"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", mirrored=True)

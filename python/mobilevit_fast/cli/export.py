@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
 import mobilevit_fast as mvf
 from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, complain
 from mobilevit_fast.cli.options import add_json, add_size, positive
 from mobilevit_fast.export import FORMATS, VerificationError
+from mobilevit_fast.export.format_options import is_switch
 
 EPILOG = """examples:
   mobilevit-fast export apple/mobilevit-small --format onnx -o small.onnx
@@ -57,7 +60,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep-custom-ops", action="store_true", help="leave this package's operations in it (torch)"
     )
     parser.add_argument("--images", metavar="DIR", help="photographs to compare on; default: made ones")
+    for name, question in _questions().items():
+        _add_question(parser, name, question)
     add_json(parser)
+
+
+def _questions() -> dict[str, Field]:
+    """What only some formats can be asked, by name."""
+    return {question.name: question for row in FORMATS.values() for question in fields(row.options)}
+
+
+def _add_question(parser: argparse.ArgumentParser, name: str, question: Field) -> None:
+    able = ", ".join(row.name for row in FORMATS.values() if name in row.option_names())
+    # What is not given is left out, so that a format is not asked what it does not know.
+    kind: dict[str, Any] = {"action": "store_true"}
+    if not is_switch(question):
+        kind = {"metavar": "NAME" if type(question.default) is str else "N", "type": type(question.default)}
+    parser.add_argument(
+        f"--{name.replace('_', '-')}",
+        dest=name,
+        default=argparse.SUPPRESS,
+        help=f"{question.metadata['help']} ({able})",
+        **kind,
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
                 keep_custom_ops=arguments.keep_custom_ops,
                 images=arguments.images,
                 force=arguments.force,
+                **{name: getattr(arguments, name) for name in _questions() if name in arguments},
             ),
             OK,
         )

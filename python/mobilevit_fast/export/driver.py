@@ -9,9 +9,11 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from mobilevit_fast.export.format_options import FormatOptions
 from mobilevit_fast.export.formats import FORMATS, Format, get_format
 from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
@@ -56,6 +58,7 @@ def export(
     keep_custom_ops: bool = False,
     images: str | os.PathLike[str] | Sequence[ImageSource] | None = None,
     force: bool = False,
+    **of_format: Any,
 ) -> Report:
     """Writes a model in another runtime's format, then runs it there and compares it with the source.
 
@@ -81,14 +84,16 @@ def export(
             for format "torch".
         images: to compare on, a folder or a list of what `load_image` takes; None for made ones.
         force: overwrite `path`.
+        of_format: what only some formats can be asked; `mobilevit_fast.export.FORMATS[format].options` has
+            their names and meanings.
 
     Returns:
         what was written, and how near it is to the source.
 
     Raises:
         VerificationError: it is not near enough; it was kept, with ".failed" behind its name.
-        ValueError, TypeError: an unknown format or precision, one that the model or format lacks, a path
-            without the format's ending, or a source that is no classifier.
+        ValueError, TypeError: an unknown format, precision or option, one that the model or format lacks, a
+            path without the format's ending, or a source that is no classifier.
         FileExistsError: `path` exists, and `force` is not set.
         FileNotFoundError, PermissionError: the source, or the folder of `path`, is missing or not writable.
         ImportError: the format's extra is not installed; says how to.
@@ -106,6 +111,7 @@ def export(
         raw_pixels=raw_pixels,
         softmax=softmax,
         keep_custom_ops=keep_custom_ops,
+        of_format=_choose_options(of_format, chosen),
     )
     _check_custom_ops(options, source, chosen)
     job = Job(source, chosen.name, options)
@@ -190,6 +196,17 @@ def _check_dynamic_size(wanted: bool, chosen: Format) -> bool:
         able = _names(lambda row: row.dynamic_size)
         raise ValueError(f"format {chosen.name!r} takes images of one size; several go into {able}")
     return wanted
+
+
+def _choose_options(wanted: dict[str, Any], chosen: Format) -> FormatOptions:
+    own = chosen.option_names()
+    for name in wanted:
+        if name not in own:
+            able = _names(lambda row, name=name: name in row.option_names())
+            has = f"it has {', '.join(own)}" if own else "it has none of its own"
+            hint = f"{name} is for {able}" if able else has
+            raise TypeError(f"format {chosen.name!r} has no option {name!r}; {hint}")
+    return chosen.options(**wanted)
 
 
 def _names(has: Callable[[Format], bool]) -> str:

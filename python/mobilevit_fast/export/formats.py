@@ -6,12 +6,14 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from mobilevit_fast.export.format_options import FormatOptions
 
 if TYPE_CHECKING:
     from mobilevit_fast.export.job import Job
@@ -51,6 +53,7 @@ class Format:
         dynamic_size: whether a model can take images of several sizes.
         several_batches: whether a model can take some numbers of images, and no others.
         batches: that a model takes unless told otherwise, where it cannot take any number.
+        options: what it alone, or it among a few, can be asked.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Format:
     dynamic_size: bool = True
     several_batches: bool = False
     batches: tuple[int, ...] = (1,)
+    options: type[FormatOptions] = FormatOptions
 
     def driver(self) -> Driver:
         """Raises ImportError, with the line that installs it, where something is missing or too old."""
@@ -76,6 +80,9 @@ class Format:
                 f"format {self.name!r} needs {', '.join(missing)}: pip install 'mobilevit_fast[{self.extra}]'"
             )
         return importlib.import_module(f"mobilevit_fast.export.{self.name}_format")
+
+    def option_names(self) -> tuple[str, ...]:
+        return tuple(question.name for question in fields(self.options))
 
     def outputs(self, path: Path) -> list[Path]:
         """Everything that is written for `path`, but for the report."""

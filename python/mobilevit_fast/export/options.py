@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from mobilevit_fast.export.format_options import FormatOptions
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -27,6 +29,7 @@ class Options:
             channels inside; else float32 images as `Preprocessing` makes them.
         softmax: answer with probabilities instead of logits.
         keep_custom_ops: leave `torch.ops.mobilevit_fast.*` in place of standard operators.
+        of_format: what the format alone was asked.
     """
 
     precision: str
@@ -36,6 +39,7 @@ class Options:
     raw_pixels: bool = False
     softmax: bool = False
     keep_custom_ops: bool = False
+    of_format: FormatOptions = field(default_factory=FormatOptions)
 
     def __post_init__(self) -> None:
         sizes = self.size if isinstance(self.size, tuple | list) else ()
@@ -74,4 +78,5 @@ class Options:
             "raw_pixels": self.raw_pixels,
             "softmax": self.softmax,
             "keep_custom_ops": self.keep_custom_ops,
+            **self.of_format.to_dict(),
         }

@@ -1,0 +1,37 @@
+"""What only some formats can be asked: one frozen dataclass for each of them, one field for each question.
+
+A field's metadata holds its `help`, and `choices` where the answer is one of some words. `export` takes the
+fields as keywords and the command line as flags, both from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """Of a format that can be asked nothing of its own."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is none of the choices, TypeError for what is no switch."""
+        for question in fields(self):
+            answer, choices = getattr(self, question.name), question.metadata.get("choices")
+            if choices and answer not in choices:
+                raise ValueError(f"{question.name} must be one of {', '.join(choices)}, got {answer!r}")
+            if is_switch(question) and type(answer) is not bool:
+                raise TypeError(f"{question.name} must be True or False, got {answer!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def question(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A field of `FormatOptions`."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def is_switch(question: Field) -> bool:
+    return type(question.default) is bool
