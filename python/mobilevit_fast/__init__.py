@@ -32,6 +32,7 @@ _HOMES = {
         "quantize",
         "sensitivity",
     ),
+    "serve": ("Answer", "Batcher", "ClosedError", "DeadlineError", "QueueFullError"),
     "session": ("Prediction", "Session"),
     "weights": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
 }

@@ -23,6 +23,11 @@ from mobilevit_fast.quantization import convert as convert
 from mobilevit_fast.quantization import prepare_qat as prepare_qat
 from mobilevit_fast.quantization import quantize as quantize
 from mobilevit_fast.quantization import sensitivity as sensitivity
+from mobilevit_fast.serve import Answer as Answer
+from mobilevit_fast.serve import Batcher as Batcher
+from mobilevit_fast.serve import ClosedError as ClosedError
+from mobilevit_fast.serve import DeadlineError as DeadlineError
+from mobilevit_fast.serve import QueueFullError as QueueFullError
 from mobilevit_fast.session import Prediction as Prediction
 from mobilevit_fast.session import Session as Session
 from mobilevit_fast.weights import Checkpoint as Checkpoint

@@ -184,12 +184,7 @@ class Session:
                 yield next(predictions) if error is None else error
 
     def _predict(self, pixel_values: np.ndarray, top_k: int) -> list[list[Prediction]]:
-        scores = softmax(self.run(pixel_values))
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-        return [
-            [Prediction(self._labels[index], index, float(row[index])) for index in indices.tolist()]
-            for row, indices in zip(scores, best, strict=True)
-        ]
+        return rank(self.run(pixel_values), self._labels, top_k)
 
     def profile(self, repeats: int = 20, size: tuple[int, int] | None = None) -> list[StepProfile]:
         """Times each step on one image of `size` (height, width), by default `input_size`.
@@ -265,6 +260,16 @@ class Session:
     def __repr__(self) -> str:
         settings = f"precision={self._precision!r}, threads={self.threads}, isa={self.isa!r}"
         return f"Session({self._source!r}, {settings})"
+
+
+def rank(logits: np.ndarray, labels: Sequence[str], top_k: int) -> list[list[Prediction]]:
+    """For each row of logits [N, classes] its `top_k` most probable labels, the most probable first."""
+    scores = softmax(logits)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return [
+        [Prediction(labels[index], index, float(row[index])) for index in indices.tolist()]
+        for row, indices in zip(scores, best, strict=True)
+    ]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
