@@ -128,9 +128,12 @@ def test_an_old_torch_is_named(tmp_path, checkpoint, monkeypatch):
 
 @pytest.mark.parametrize(
     ("format_name", "path", "message"),
-    [("onnx", "a.onnx", "keep_custom_ops is for torch"), ("torch", "a.pt2", "quantised model goes out")],
+    [
+        ("openvino", "a.xml", "keep_custom_ops is for onnx, torch"),
+        ("torch", "a.pt2", "quantised model goes out"),
+    ],
 )
-def test_custom_operations_are_for_float_models_of_torch(
+def test_custom_operations_are_for_float_models_and_some_formats(
     tmp_path, checkpoint, fake, format_name, path, message
 ):
     source = mvf.quantize(checkpoint, mvf.DynamicInt8()) if format_name == "torch" else checkpoint

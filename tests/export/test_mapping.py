@@ -9,6 +9,7 @@ from mobilevit_fast import ops
 from mobilevit_fast.export import FORMATS
 from mobilevit_fast.export.mapping import (
     LOWERINGS,
+    NODES,
     QUANTIZE_DEQUANTIZE,
     SPLITS,
     LowRankPatchSplit,
@@ -28,6 +29,12 @@ def test_every_operation_has_a_row_for_every_format():
         assert set(row) == {*ops.NAMES, *ops.INT8_NAMES}
         assert all(callable(row[name]) for name in ops.NAMES)
         assert {row[name] for name in ops.INT8_NAMES} == {QUANTIZE_DEQUANTIZE}
+
+
+def test_every_float_operation_has_a_node_where_a_format_has_nodes_of_ours():
+    assert set(NODES) <= {row.name for row in FORMATS.values() if row.keeps_custom_ops}
+    for row in NODES.values():
+        assert set(row) == set(ops.NAMES)
 
 
 SAMPLES = {

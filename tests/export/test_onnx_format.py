@@ -66,6 +66,7 @@ def test_what_travels_with_the_file(tmp_path, checkpoint):
     assert next(entry.version for entry in model.opset_import if not entry.domain) >= 18
     kinds = {node.op_type for node in model.graph.node}
     assert "BatchNormalization" not in kinds
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     [given] = model.graph.input
     assert [dim.dim_value for dim in given.type.tensor_type.shape.dim] == [1, 3, 96, 96]

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--softmax", action="store_true", help="answer with probabilities")
     parser.add_argument(
-        "--keep-custom-ops", action="store_true", help="leave this package's operations in it (torch)"
+        "--keep-custom-ops", action="store_true", help="leave this package's operations in it (onnx, torch)"
     )
     parser.add_argument("--images", metavar="DIR", help="photographs to compare on; default: made ones")
     for name, question in _questions().items():

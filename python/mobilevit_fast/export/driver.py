@@ -80,8 +80,9 @@ def export(
         raw_pixels: take uint8 images [N, 3, H, W] in RGB order, and do scaling, normalisation and the order
             of channels inside; else float32 images as `preprocess` makes them.
         softmax: answer with probabilities instead of logits.
-        keep_custom_ops: leave `torch.ops.mobilevit_fast.*` in a float model, for whoever has this package;
-            for format "torch".
+        keep_custom_ops: leave this package's operations in a float model: in "torch" as
+            `torch.ops.mobilevit_fast.*`, for whoever has this package; in "onnx" as nodes of domain
+            `mobilevit_fast`, with functions by which any runtime runs them.
         images: to compare on, a folder or a list of what `load_image` takes; None for made ones.
         force: overwrite `path`.
         of_format: what only some formats can be asked; `mobilevit_fast.export.FORMATS[format].options` has

@@ -104,6 +104,7 @@ _ROWS = (
         bounds=_BOUNDS,
         runtime="onnxruntime",
         extra="onnx",
+        keeps_custom_ops=True,
     ),
     Format(
         name="openvino",

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from mobilevit_fast.export.end_to_end import EndToEnd
-from mobilevit_fast.export.mapping import LOWERINGS, SPLITS, lower
+from mobilevit_fast.export.mapping import LOWERINGS, NODES, SPLITS, lower
+from mobilevit_fast.export.native_network import NativeNetwork
 from mobilevit_fast.export.network import ExportNetwork
 from mobilevit_fast.export.options import SIZE_STEP, SMALLEST_SIZE, Options
 from mobilevit_fast.export.quantized_network import QuantizedExportNetwork
@@ -36,7 +37,7 @@ class Job:
     @cached_property
     def network(self) -> nn.Module:
         """The torch module that is traced, in eval mode."""
-        network = _network(self.source, self.format_name)
+        network = self._network()
         return EndToEnd(network, self.source.preprocessing, self.options).eval()
 
     @property
@@ -54,9 +55,12 @@ class Job:
         return self._export(self.network)
 
     def lowered(self) -> torch.export.ExportedProgram:
-        """The model in torch's own operators, as the format's row of the mapping has them."""
+        """The model in torch's own operators, as the format's row of the mapping has them; or with the
+        format's nodes for ours, where those are kept.
+        """
         graph = self.trace().module(check_guards=False)
-        return self._export(lower(graph, LOWERINGS[self.format_name]))
+        table = NODES if self.options.keep_custom_ops else LOWERINGS
+        return self._export(lower(graph, table[self.format_name]))
 
     def example(self) -> torch.Tensor:
         """Images to trace with; two where the batch is open, for one would be taken for a constant."""
@@ -86,6 +90,15 @@ class Job:
     def _batch_is_open(self) -> bool:
         return len(self.options.batches) != 1
 
+    def _network(self) -> ExportNetwork:
+        source = self.source
+        if isinstance(source, QuantizedCheckpoint):
+            return QuantizedExportNetwork(source, SPLITS[self.format_name])
+        weights = Folding(source.config, source.tensors)
+        if self.options.keep_custom_ops:
+            return NativeNetwork(source.config, weights)
+        return ExportNetwork(source.config, weights, SPLITS[self.format_name])
+
     def _export(self, module: nn.Module) -> torch.export.ExportedProgram:
         with torch.no_grad(), quietly():
             return torch.export.export(module, (self.example(),), dynamic_shapes=self.dynamic_shapes())
@@ -105,10 +118,3 @@ def quietly():
             yield
     finally:
         logger.setLevel(level)
-
-
-def _network(source: Checkpoint | QuantizedCheckpoint, format_name: str) -> ExportNetwork:
-    split = SPLITS[format_name]
-    if isinstance(source, QuantizedCheckpoint):
-        return QuantizedExportNetwork(source, split)
-    return ExportNetwork(source.config, Folding(source.config, source.tensors), split)

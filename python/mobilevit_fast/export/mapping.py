@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mobilevit_fast.export import onnx_nodes
 from mobilevit_fast.ops import INT8_NAMES, NAMES
 from mobilevit_fast.ops.library import NAMESPACE
 
@@ -140,6 +141,9 @@ LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "triton": STANDARD,
 }
 """Format -> name of an operation -> its lowering."""
+
+NODES: Mapping[str, Mapping[str, Lowering]] = {"onnx": onnx_nodes.NODES}
+"""Format that holds this package's operations as nodes of its own -> name of an operation -> its node."""
 
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),

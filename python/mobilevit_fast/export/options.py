@@ -28,7 +28,7 @@ class Options:
         raw_pixels: take uint8 images in RGB order, 0 to 255, and do scaling, normalisation and the order of
             channels inside; else float32 images as `Preprocessing` makes them.
         softmax: answer with probabilities instead of logits.
-        keep_custom_ops: leave `torch.ops.mobilevit_fast.*` in place of standard operators.
+        keep_custom_ops: leave this package's operations in place of standard operators.
         of_format: what the format alone was asked.
     """
 
