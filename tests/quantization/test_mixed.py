@@ -68,7 +68,7 @@ def test_it_says_what_it_chose(sixth):
 
 def test_what_computes_together_is_float_together(sixth):
     chosen = bits(sixth.report)
-    for layers, _ in integer_groups(sixth.network.variant):
+    for layers, _ in integer_groups(sixth.network.config):
         assert len({chosen[layer] == 16 for layer in layers}) == 1
 
 

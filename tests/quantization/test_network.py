@@ -24,4 +24,4 @@ def test_without_rounding_it_is_the_model(name, size):
 def test_its_points_are_the_tensors_that_an_artifact_names():
     network = fold_network(random_checkpoint("mobilevit_xxs"))
     formats = dict.fromkeys(network.layers, "int8")
-    assert set(network.points) == set(byte_tensors(network.variant, formats))
+    assert set(network.points) == set(byte_tensors(network.config, formats))

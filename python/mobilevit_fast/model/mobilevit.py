@@ -8,16 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import blocks
 from mobilevit_fast.model.layers import Attention, ConvNorm, FeedForward
+from mobilevit_fast.model.trainable import CheckpointedBlocks, ModuleConfig, NamedAnswer, RecomputedBlock
 from mobilevit_fast.weights import Checkpoint, save_pretrained
 from mobilevit_fast.weights.labels import numbered_labels
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(RecomputedBlock):
     """Expansion (1x1), depthwise 3x3, projection (1x1); with a shortcut where the shape allows one."""
 
     def __init__(self, config: ModelConfig, in_channels: int, out_channels: int, stride: int) -> None:
@@ -28,7 +30,7 @@ class InvertedResidual(nn.Module):
         self.project = ConvNorm(hidden, out_channels, 1, activation=False, eps=eps)
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         parts = (self.expand, self.depthwise, self.project)
         layers = [(part.conv, part.norm) for part in parts]
         if all(blocks.is_plain(part, ConvNorm) for part in parts) and all(map(blocks.can_fold, layers)):
@@ -52,7 +54,7 @@ class TransformerLayer(nn.Module):
         return self.ffn(self.norm2(tokens), tokens)
 
 
-class MobileViTBlock(nn.Module):
+class MobileViTBlock(RecomputedBlock):
     """Local 3x3 convolution, attention across patches, and their fusion with the input."""
 
     def __init__(self, config: ModelConfig, channels: int, dim: int, num_layers: int) -> None:
@@ -66,7 +68,7 @@ class MobileViTBlock(nn.Module):
         self.project = ConvNorm(dim, channels, 1, eps=eps)
         self.fuse = ConvNorm(2 * channels, channels, 3, eps=eps)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         y = blocks.conv_norm(self.local(x), (self.embed, None), silu=False)
         tokens = blocks.to_tokens(blocks.resize_to_patch(y, (self.patch_size, self.patch_size)))
         for layer in self.layers:
@@ -75,11 +77,13 @@ class MobileViTBlock(nn.Module):
         return self.fuse(torch.cat((x, self.project(y)), dim=1))
 
 
-class MobileViT(nn.Module):
+class MobileViT(NamedAnswer, CheckpointedBlocks):
     """MobileViT classifier: float images [N, 3, H, W], already preprocessed, to logits [N, num_classes].
 
     H and W are free (at least 1 pixel); NCHW or channels_last memory format. Raises ValueError for any
-    other rank or number of channels.
+    other rank or number of channels. With `labels`, int64 [N] or the classes' shares float [N, num_classes],
+    the answer is `{"loss": cross entropy, "logits": logits}`, as transformers' Trainer wants it; images given
+    by name, `model(pixel_values=images)`, give `{"logits": logits}`.
 
     Args:
         config: the variant.
@@ -102,7 +106,7 @@ class MobileViT(nn.Module):
         labels = numbered_labels(config.num_classes) if labels is None else tuple(labels)
         if len(labels) != config.num_classes:
             raise ValueError(f"{config.num_classes} classes need as many labels, got {len(labels)}")
-        self.config = config
+        self.config = ModuleConfig.of(config, labels)
         self.labels = labels
         self.preprocessing = preprocessing or default_preprocessing(config.image_size)
         eps = config.batch_norm_eps
@@ -138,8 +142,15 @@ class MobileViT(nn.Module):
             x = stage(x)
         return self.head(x)
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def forward_logits(self, pixel_values: Tensor) -> Tensor:
+        """Images [N, 3, H, W] to logits [N, num_classes]."""
         return self.classifier(self.forward_features(pixel_values).mean(dim=(2, 3)))
+
+    def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
+        logits = self.forward_logits(pixel_values)
+        if labels is None:
+            return logits
+        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
 
     def checkpoint(self) -> Checkpoint:
         """Everything that defines the model, as plain data; the weights are float32 copies."""
@@ -149,7 +160,7 @@ class MobileViT(nn.Module):
             if not name.endswith("num_batches_tracked")
         }
         return Checkpoint(
-            config=self.config,
+            config=self.config.plain(),
             tensors=tensors,
             preprocessing=self.preprocessing,
             labels=self.labels,

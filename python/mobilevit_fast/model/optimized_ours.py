@@ -23,9 +23,9 @@ class MobileViT(EngineModule, mobilevit.MobileViT):
 
     forward_features.__doc__ = mobilevit.MobileViT.forward_features.__doc__
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def forward_logits(self, pixel_values: Tensor) -> Tensor:
         results = self.run_engine(("logits",), pixel_values) if self._has_plain_head() else None
-        return super().forward(pixel_values) if results is None else results[0]
+        return super().forward_logits(pixel_values) if results is None else results[0]
 
     def _has_plain_head(self) -> bool:
         return type(self.classifier) is nn.Linear and self.classifier.bias is not None

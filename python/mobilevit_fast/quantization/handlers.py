@@ -55,7 +55,7 @@ def static_formats(network: QuantizedMobileViT, keep: tuple[str, ...] = ()) -> d
         if not any(_is_in(layer, name) for layer in network.layers):
             raise ValueError(f"keep names {name!r}, which is no layer; layers: {', '.join(network.layers)}")
     formats = {}
-    for layers, _ in integer_groups(network.variant):
+    for layers, _ in integer_groups(network.config):
         kept = any(_is_in(layer, name) for layer in layers for name in keep)
         layer_format = LayerFormat("fp16", "float") if kept else LayerFormat("int8", "int8")
         formats.update(dict.fromkeys(layers, layer_format))

@@ -49,7 +49,7 @@ def mixed(
     search = _Search(recipe, network, rungs, images, validation)
     budget = recipe.max_bytes
     if budget is None and recipe.max_loss is None:
-        budget = float_size(network.variant) // _TIMES_SMALLER
+        budget = float_size(network.config) // _TIMES_SMALLER
     rung = search.last_within(recipe.max_loss) if budget is None else search.first_below(budget)
     chosen = search.attempt(rung)
     network.set_formats({name: layer.format for name, layer in chosen.layers.items()})
@@ -148,7 +148,7 @@ def _costs(
     return Costs(
         divergence={(row.layer, row.bits): row.divergence for row in rows},
         weights={name: layer.weight.numel() for name, layer in network.layers.items()},
-        groups=tuple(layers for layers, _ in integer_groups(network.variant)),
+        groups=tuple(layers for layers, _ in integer_groups(network.config)),
     )
 
 

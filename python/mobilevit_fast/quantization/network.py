@@ -14,6 +14,7 @@ from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_ST
 from mobilevit_fast.folding import Folding
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import blocks
+from mobilevit_fast.model.trainable import ModuleConfig, NamedAnswer
 from mobilevit_fast.quantization.layer import Layer
 from mobilevit_fast.quantization.point import Kind, Point
 from mobilevit_fast.quantization.scaled import Scaled, round_through
@@ -171,7 +172,7 @@ class MobileViTBlock(nn.Module):
         return x._replace(numbers=round_through(blocks.resize(x.numbers + zero_point, size)) - zero_point)
 
 
-class QuantizedMobileViT(nn.Module):
+class QuantizedMobileViT(NamedAnswer):
     """The network with norms folded in, each layer in its own format: images [N, 3, H, W] to logits.
 
     A plain torch module: its parameters are the real weights, and its eval mode computes what the integer
@@ -181,13 +182,13 @@ class QuantizedMobileViT(nn.Module):
     Attributes:
         layers: name -> layer, in the order of computation.
         points: name of an activation -> its point.
-        variant: the config of the float model; transformers' Trainer writes into what is called `config`.
-        labels, preprocessing: as in the float model.
+        config, labels, preprocessing: as in the float model.
     """
 
     def __init__(self, config: ModelConfig, labels: tuple[str, ...], preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.variant, self.labels, self.preprocessing = config, labels, preprocessing
+        self.config = ModuleConfig.of(config, labels)
+        self.labels, self.preprocessing = labels, preprocessing
         shapes = layer_shapes(config)
         self.image = Point()
         self.stem = Layer(shapes["stem"], stride=2, silu=True)
@@ -228,7 +229,7 @@ class QuantizedMobileViT(nn.Module):
         Raises ValueError where layers that compute together would compute differently.
         """
         merged = {name: formats.get(name, layer.format) for name, layer in self.layers.items()}
-        names = byte_tensors(self.variant, {name: given.compute for name, given in merged.items()})
+        names = byte_tensors(self.config, {name: given.compute for name, given in merged.items()})
         for name, layer in self.layers.items():
             layer.format = merged[name]
         for name, point in self.points.items():

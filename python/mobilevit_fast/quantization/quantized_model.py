@@ -105,7 +105,7 @@ class QuantizedModel:
         save_quantized(path, self.checkpoint())
 
     def __repr__(self) -> str:
-        return f"QuantizedModel({self.network.variant.name}, {self.recipe!r})"
+        return f"QuantizedModel({self.network.config.name}, {self.recipe!r})"
 
 
 def float_size(config: ModelConfig) -> int:
@@ -128,7 +128,7 @@ def to_checkpoint(network: QuantizedMobileViT, recipe: str) -> QuantizedCheckpoi
         if isinstance(module, LayerNorm):
             norms |= {f"{name}.weight": _array(module.weight), f"{name}.bias": _array(module.bias)}
     return QuantizedCheckpoint(
-        config=network.variant,
+        config=network.config.plain(),
         layers={name: layer.format for name, layer in network.layers.items()},
         weights=weights,
         scales=scales,
@@ -137,7 +137,7 @@ def to_checkpoint(network: QuantizedMobileViT, recipe: str) -> QuantizedCheckpoi
         activations={name: point.grid for name, point in network.points.items() if point.is_bytes},
         preprocessing=network.preprocessing,
         labels=network.labels,
-        source=network.variant.name,
+        source=network.config.name,
         recipe=recipe,
     )
 
