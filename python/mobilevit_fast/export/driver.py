@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from mobilevit_fast.export.format_options import FormatOptions
-from mobilevit_fast.export.formats import FORMATS, Format, get_format
+from mobilevit_fast.export.formats import FORMATS, Driver, Format, get_format
 from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
@@ -132,7 +132,7 @@ def export(
             format=chosen.name,
             source=source.source,
             options=options.to_dict(),
-            runtime=f"{chosen.runtime} {importlib.import_module(chosen.runtime).__version__}",
+            runtime=f"{chosen.runtime} {_runtime_version(chosen, driver, folder / path.name)}",
             bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
             bound=bound,
             checks=checks,
@@ -143,6 +143,12 @@ def export(
     if not report.passed:
         raise VerificationError(report)
     return report
+
+
+def _runtime_version(chosen: Format, driver: Driver, path: Path) -> str:
+    if hasattr(driver, "runtime_version"):
+        return driver.runtime_version(path)
+    return importlib.import_module(chosen.runtime).__version__
 
 
 def _check_path(path: Path, chosen: Format, force: bool) -> None:

@@ -33,5 +33,18 @@ def question(default: Any, help: str, choices: tuple[str, ...] | None = None) ->
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
+@dataclass(frozen=True)
+class WebOptions(FormatOptions):
+    """Of format "web"."""
+
+    runtime_folder: str = question(
+        "", "the npm package onnxruntime-web, unpacked or as .tgz. default: npm fetches it"
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        # Where files lay on this machine does not travel.
+        return {}
+
+
 def is_switch(question: Field) -> bool:
     return type(question.default) is bool

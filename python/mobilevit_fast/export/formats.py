@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mobilevit_fast.export.format_options import FormatOptions
+from mobilevit_fast.export.format_options import FormatOptions, WebOptions
 
 if TYPE_CHECKING:
     from mobilevit_fast.export.job import Job
@@ -34,6 +34,9 @@ class Driver(Protocol):
     def load(self, job: Job, path: Path) -> Run:
         """The written model in the format's own runtime, on the CPU."""
 
+    def runtime_version(self, path: Path) -> str:
+        """Of the runtime that `load` used; only where it is no module of Python."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -45,7 +48,7 @@ class Format:
         suffix: of the file; "" for a folder.
         modules: what writing and checking need.
         bounds: precision that it has -> greatest relative error against the source.
-        runtime: module that runs it.
+        runtime: module, or package of another kind, that runs it.
         extra: of this package, that brings the modules.
         companions: endings that replace the suffix in files that belong to it.
         keeps_custom_ops: whether it can hold this package's operations.
@@ -146,6 +149,16 @@ _ROWS = (
         bounds=_BOUNDS,
         runtime="onnxruntime",
         extra="onnx",
+    ),
+    Format(
+        name="web",
+        summary="a folder with a page that classifies photographs in the browser, ONNX inside",
+        suffix="",
+        modules=("torch", "onnx", "onnxscript"),
+        bounds=_BOUNDS,
+        runtime="onnxruntime-web",
+        extra="onnx",
+        options=WebOptions,
     ),
 )
 

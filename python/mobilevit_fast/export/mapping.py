@@ -139,6 +139,7 @@ LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "ncnn": STANDARD,
     "torch": STANDARD,
     "triton": STANDARD,
+    "web": STANDARD,
 }
 """Format -> name of an operation -> its lowering."""
 
@@ -151,6 +152,7 @@ SPLITS: Mapping[str, PatchSplit] = {
     "ncnn": LowRankPatchSplit(),
     "torch": PatchSplit(),
     "triton": PatchSplit(),
+    "web": LowRankPatchSplit(),
 }
 """Format -> how maps are sorted into patches."""
 
