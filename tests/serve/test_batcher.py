@@ -11,12 +11,12 @@ from concurrent.futures import CancelledError, wait
 
 import numpy as np
 import pytest
+from colour_sessions import POISON, ColourSession, red_png, red_tensor
 from PIL import Image
 
 from checkpoints import random_checkpoint
 from mobilevit_fast import Batcher, ClosedError, DeadlineError, QueueFullError, Session
 from photographs import encoded, photograph
-from serve.sessions import POISON, ColourSession, red_png, red_tensor
 
 LONG = 30
 """Seconds after which a test that hangs fails."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from colour_sessions import ColourSession, red_tensor
 
 from mobilevit_fast import Batcher
 from mobilevit_fast.serve import latency_curve
 from mobilevit_fast.serve.latency_curve import LatencyCurve
 from mobilevit_fast.serve.metrics import Histogram, percentile
 from mobilevit_fast.serve.policy import BatchPolicy
-from serve.sessions import ColourSession, red_tensor
 
 
 def curve(milliseconds, largest=32):

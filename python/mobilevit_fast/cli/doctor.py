@@ -27,6 +27,7 @@ EXTRAS = {
     "train": ("torch", "transformers", "accelerate", "pyarrow"),
     "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "openvino": ("torch", "openvino"),
+    "serve": ("fastapi", "uvicorn", "httptools", "uvloop", "python_multipart"),
     "bench": ("matplotlib", "torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
 }
 """Optional extras of the package -> the modules that each brings."""

@@ -14,6 +14,7 @@ EXAMPLE = "example: mobilevit-fast classify photo.jpg"
 
 COMMANDS = {
     "classify": "label photographs",
+    "serve": "answer over HTTP, with a web page, for one machine or many",
     "list": "list models and checkpoints",
     "info": "describe a model: size, cost, memory, layers, preprocessing",
     "evaluate": "measure how often a model is right on labelled images",

@@ -37,9 +37,11 @@ class ColourSession:
         )
         self.gate = threading.Event()
         self.gate.set()
+        self.begun = 0
         self.batches: list[list[int]] = []
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
+        self.begun += 1
         self.gate.wait()
         time.sleep((self.fixed_ms + self.image_ms * len(pixels)) / 1e3)
         reds = pixels[:, 0, 0, 0].astype(int)

@@ -1,0 +1,96 @@
+"""From a route to the batcher and back: time limits, clients that leave, errors as problems."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.requests import ClientDisconnect, Request
+
+from mobilevit_fast.image import ImageSource
+from mobilevit_fast.serve.models import ModelSet, ServedModel
+from mobilevit_fast.serve.problems import Problem, problem_from
+from mobilevit_fast.serve.request import Answer
+from mobilevit_fast.serve.settings import ServerSettings
+
+_GRACE_S = 2.0
+"""How much longer than its deadline an answer is awaited: the batcher notices between two batches."""
+
+
+class Asker:
+    """Asks the models on behalf of requests."""
+
+    def __init__(self, models: ModelSet, settings: ServerSettings) -> None:
+        self.models = models
+        self.settings = settings
+
+    def model(self, name: str | None, version: str | None = None) -> ServedModel:
+        """Raises Problem 404 for a model, or a version of it, that is not offered."""
+        try:
+            model = self.models.get(name)
+        except KeyError:
+            raise Problem(
+                404, f"there is no model {name!r}; there are {', '.join(self.models.names)}"
+            ) from None
+        if version is not None and version != str(model.version):
+            raise Problem(404, f"model {name!r} is at version {model.version}, not {version!r}")
+        return model
+
+    async def ask_all(
+        self,
+        request: Request,
+        model: ServedModel,
+        images: Sequence[ImageSource],
+        *,
+        priority: int = 0,
+        timeout_ms: float | None = None,
+    ) -> list[Answer | Exception]:
+        """An answer or an error for each image. The images of a client that leaves are given up.
+
+        Raises ClientDisconnect for such a client.
+        """
+        longest = self.settings.request_timeout_s * 1e3
+        limit = longest if timeout_ms is None else min(timeout_ms, longest)
+        tasks = [
+            asyncio.ensure_future(self.models.ask(model, image, priority=priority, timeout_ms=limit))
+            for image in images
+        ]
+        leaving = asyncio.ensure_future(_leaves(request))
+        answering = asyncio.ensure_future(asyncio.wait(tasks, timeout=limit / 1e3 + _GRACE_S))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise ClientDisconnect
+            return [_outcome(task) for task in tasks]
+        finally:
+            for task in (*tasks, answering, leaving):
+                task.cancel()
+
+    async def ask(
+        self,
+        request: Request,
+        model: ServedModel,
+        images: Sequence[ImageSource],
+        *,
+        priority: int = 0,
+        timeout_ms: float | None = None,
+    ) -> list[Answer]:
+        """As `ask_all`; raises the first error as a Problem."""
+        outcomes = await self.ask_all(request, model, images, priority=priority, timeout_ms=timeout_ms)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise problem_from(outcome) from outcome
+        return outcomes
+
+
+def _outcome(task: asyncio.Task[Answer]) -> Answer | Exception:
+    if not task.done():
+        return TimeoutError("the answer took longer than allowed")
+    error = task.exception()
+    return task.result() if error is None else error
+
+
+async def _leaves(request: Request) -> None:
+    """Returns when the client closes its connection; its body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
