@@ -92,7 +92,7 @@ def serving(
         yield RunningServer(models.get().session, models, guard, server, port)
     finally:
         server.should_exit = True
-        models.get().session.gate.set()
+        getattr(models.get().session, "gate", threading.Event()).set()
         thread.join(LONG)
         assert not thread.is_alive(), "the server did not end"
 
