@@ -26,6 +26,7 @@ PYTHON_MAY_USE = {
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
+    "offline": {"image", "session", "weights"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"ops"},
     "evaluation": LEAVES | {"decode_ahead"},
@@ -33,7 +34,18 @@ PYTHON_MAY_USE = {
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
     "export": RUNTIME | {"integer_weights", "session", "ops", "model", "quantization"},
     "cli": RUNTIME
-    | {"session", "serve", "benchmark", "ops", "model", "evaluation", "quantization", "train", "export"},
+    | {
+        "session",
+        "serve",
+        "offline",
+        "benchmark",
+        "ops",
+        "model",
+        "evaluation",
+        "quantization",
+        "train",
+        "export",
+    },
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -112,7 +124,7 @@ def test_only_the_module_knows_python(folder):
 
 
 @pytest.mark.parametrize(
-    "part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "evaluation", "session", "serve"})
+    "part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "evaluation", "session", "serve", "offline"})
 )
 def test_the_runtime_half_names_no_torch(part):
     """weights may load torch to read a pickled file, and only inside a function."""
