@@ -132,6 +132,17 @@ _ROWS = (
         dynamic_size=False,
     ),
     Format(
+        name="executorch",
+        summary="ExecuTorch: .pte for its XNNPACK delegate, a fixed number of images",
+        suffix=".pte",
+        modules=("torch", "executorch"),
+        bounds={"fp32": _BOUNDS["fp32"]},
+        runtime="executorch",
+        extra="executorch",
+        dynamic_batch=False,
+        dynamic_size=False,
+    ),
+    Format(
         name="torch",
         summary="torch.export: .pt2 for torch alone, or with our operations",
         suffix=".pt2",

@@ -104,17 +104,22 @@ class Job:
             return torch.export.export(module, (self.example(),), dynamic_shapes=self.dynamic_shapes())
 
 
+_TALKATIVE = ("torch.onnx._internal.exporter", "torch.utils._pytree", "torchao")
+
+
 @contextmanager
 def quietly():
-    """Without what torch's exporters tell of themselves: of torchvision, which nothing here needs, and of
-    their own deprecated parts.
+    """Without what converters tell of themselves: of libraries that nothing here needs, and of their own
+    deprecated parts.
     """
-    logger = getLogger("torch.onnx._internal.exporter")
-    level = logger.level
-    logger.setLevel(ERROR)
+    loggers = [getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(ERROR)
     try:
         with catch_warnings():
             simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
