@@ -105,5 +105,43 @@ __attribute__((noinline)) void WeighTile(float* scores, const typename Dot::Unit
   }
 }
 
+// The scores of a block of queries, a panel, against all keys; and each query's largest.
+template <class Dot, int kVectors>
+void ScoreKeys(const typename Dot::Unit* keys, int64_t key_units, int64_t tokens,
+               const typename Dot::Unit* queries, float* scores, QueryStatistics<kVectors>& statistics) {
+  for (float& largest : statistics.largest) largest = -__builtin_inff();
+  const Operand<typename Dot::Unit> rows = {keys, key_units, 0, 1, key_units};
+  PanelTiles<Dot, TileRows(kVectors), kVectors, false>(
+      rows, 0, tokens, queries, ScoreEpilogue<kVectors * Vec::kLanes>{scores, statistics.largest}, 0,
+      Vec::kLanes);
+}
+
+template <class Dot, int kVectors, bool kExponentiate, int kRows = kValueRows>
+void WeighRows(int64_t rows, float* scores, const typename Dot::Unit* values, int64_t tokens,
+               QueryStatistics<kVectors>& statistics, float* output) {
+  if constexpr (kRows > 2) {
+    if (rows < kRows) {
+      return WeighRows<Dot, kVectors, kExponentiate, kRows - 2>(rows, scores, values, tokens, statistics,
+                                                                output);
+    }
+  }
+  WeighTile<Dot, kRows, kVectors, kExponentiate>(scores, values, tokens, statistics, output);
+}
+
+// WeighTile for all channels; `values` are as GatherValueGroups makes them.
+template <class Dot, int kVectors, bool kExponentiate>
+void WeighChannels(int64_t head_dim, float* scores, const typename Dot::Unit* values, int64_t tokens,
+                   QueryStatistics<kVectors>& statistics, float* outputs) {
+  ForEachValueGroup(head_dim, [&](int64_t channel, int64_t rows) {
+    const typename Dot::Unit* group = values + channel * Units<Dot>(tokens);
+    float* output = outputs + channel * kVectors * Vec::kLanes;
+    if (kExponentiate && channel == 0) {
+      WeighRows<Dot, kVectors, kExponentiate>(rows, scores, group, tokens, statistics, output);
+    } else {
+      WeighRows<Dot, kVectors, false>(rows, scores, group, tokens, statistics, output);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace mvf

@@ -18,8 +18,10 @@
 #include "kernels/dwconv3x3-inl.h"
 #include "kernels/inverted_residual_layout-inl.h"
 #include "kernels/inverted_residual-inl.h"
+#include "kernels/attention_tokens-inl.h"
 #include "kernels/attention_tiles-inl.h"
 #include "kernels/attention-inl.h"
+#include "kernels/attention_backward-inl.h"
 #include "kernels/global_pool-inl.h"
 #include "kernels/resize-inl.h"
 #include "kernels/softmax-inl.h"
@@ -49,6 +51,9 @@ constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = null
   table.inverted_residual_packing = {InvertedResidualPackedBytes<Dot>, InvertedResidualPack<Dot>};
   table.inverted_residual = {InvertedResidualScratchBytes<Dot>, InvertedResidualRun<Dot>};
   table.attention = {AttentionScratchBytes<Dot>, AttentionRun<Dot>};
+  if constexpr (DTypeOf(typename Dot::Element{}) == DType::kF32) {
+    table.attention_backward = {AttentionBackwardScratchBytes, AttentionBackwardRun};
+  }
   table.layer_norm = {LayerNormScratchBytes<Dot>, LayerNormRun<Dot>};
   table.resize = {ResizeScratchBytes<Dot>, ResizeRun<Dot>};
   table.global_pool = {GlobalPoolScratchBytes<Dot>, GlobalPoolRun<Dot>};

@@ -264,6 +264,16 @@ class ops:
         """
 
     @staticmethod
+    def attention_backward(
+        qkv: Array,
+        upstream: Array,
+        heads: int,
+        patch: tuple[int, int] = (2, 2),
+        **options: Unpack[_Options],
+    ) -> Array:
+        """The gradient for `attention`'s qkv [N, H, W, 3 * dim], from that for its output [N, H, W, dim]."""
+
+    @staticmethod
     def layer_norm(
         x: Array,
         gamma: Array,

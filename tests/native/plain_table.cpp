@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "plain_attention.h"
+
 namespace mvf_test {
 namespace {
 
@@ -254,44 +256,6 @@ void ResidualRun(const InvertedResidualArgs& args, Range rows, void*) {
   }
 }
 
-void SoftmaxRow(std::vector<double>& row) {
-  const double highest = *std::max_element(row.begin(), row.end());
-  double sum = 0;
-  for (double& value : row) sum += value = std::exp(value - highest);
-  for (double& value : row) value /= sum;
-}
-
-void AttentionRun(const AttentionArgs& args, Range units, void*) {
-  const int64_t dim = args.output.channels, width = dim / args.heads;
-  const int64_t columns = args.output.width / args.patch_width;
-  const int64_t tokens = args.output.height / args.patch_height * columns;
-  for (int64_t unit = units.begin; unit < units.end; ++unit) {
-    const int64_t position = unit / args.heads, head = unit % args.heads;
-    const auto pixel = [&](const Map& map, int64_t token) {
-      return map.Pixel<float>(token / columns * args.patch_height + position / args.patch_width,
-                              token % columns * args.patch_width + position % args.patch_width) +
-             head * width;
-    };
-    for (int64_t t = 0; t < tokens; ++t) {
-      std::vector<double> scores(static_cast<size_t>(tokens), 0);
-      for (int64_t u = 0; u < tokens; ++u) {
-        for (int64_t c = 0; c < width; ++c) {
-          scores[static_cast<size_t>(u)] +=
-              static_cast<double>(pixel(args.qkv, t)[c]) * pixel(args.qkv, u)[dim + c];
-        }
-        scores[static_cast<size_t>(u)] /= std::sqrt(static_cast<double>(width));
-      }
-      SoftmaxRow(scores);
-      for (int64_t c = 0; c < width; ++c) {
-        double sum = 0;
-        for (int64_t u = 0; u < tokens; ++u)
-          sum += scores[static_cast<size_t>(u)] * pixel(args.qkv, u)[2 * dim + c];
-        pixel(args.output, t)[c] = static_cast<float>(sum);
-      }
-    }
-  }
-}
-
 void LayerNormRun(const LayerNormArgs& args, Range rows, void*) {
   for (int64_t m = rows.begin; m < rows.end; ++m) {
     const std::vector<double> row =
@@ -348,7 +312,7 @@ void SoftmaxRun(const SoftmaxArgs& args, Range rows, void*) {
   for (int64_t m = rows.begin; m < rows.end; ++m) {
     const float* input = args.input + m * args.input_stride;
     std::vector<double> row(input, input + args.columns);
-    SoftmaxRow(row);
+    PlainSoftmax(row);
     std::copy(row.begin(), row.end(), args.output + m * args.output_stride);
   }
 }
@@ -370,7 +334,8 @@ const KernelTable& PlainTable() {
                                     {NoScratch<DwConv3x3Args>, DepthwiseRun},
                                     {ResidualBytes, ResidualPack},
                                     {NoScratch<InvertedResidualArgs>, ResidualRun},
-                                    {NoScratch<AttentionArgs>, AttentionRun},
+                                    {NoScratch<AttentionArgs>, PlainAttention},
+                                    {NoScratch<AttentionBackwardArgs>, PlainAttentionBackward},
                                     {NoScratch<LayerNormArgs>, LayerNormRun},
                                     {NoScratch<ResizeArgs>, ResizeRun},
                                     {NoScratch<GlobalPoolArgs>, GlobalPoolRun},

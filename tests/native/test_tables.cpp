@@ -276,6 +276,25 @@ TEST(tables, attention) {
   }
 }
 
+TEST(tables, attention_backward) {
+  RandomFloats floats;
+  for (const auto& [rows, columns] : {std::pair{1, 1}, {2, 3}, {4, 4}, {3, 7}, {5, 10}}) {
+    for (const auto& [heads, width] : {std::pair{1, 1}, {4, 16}, {2, 36}, {3, 5}}) {
+      AttentionBackwardArgs args;
+      args.heads = heads;
+      args.patch_width = 3;
+      args.qkv = InputMap(floats, 2 * rows, 3 * columns, 3 * heads * width);
+      args.upstream = InputMap(floats, 2 * rows, 3 * columns, heads * width);
+      CompareTables("attention_backward" + Text({rows, columns, heads, width}),
+                    args.qkv.height * args.qkv.width * args.qkv.channels, kTolerance,
+                    [&](const KernelTable& table, float* output, int parts) {
+                      args.gradient = DenseMap(output, args.qkv.height, args.qkv.width, args.qkv.channels);
+                      RunParts(table.attention_backward, args, parts);
+                    });
+    }
+  }
+}
+
 TEST(tables, layer_norm) {
   RandomFloats floats;
   for (int64_t rows : {1, 9}) {

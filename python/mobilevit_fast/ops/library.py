@@ -58,7 +58,16 @@ SCHEMAS = {
 }
 
 NAMES = tuple(SCHEMAS)
-"""All operations of `torch.ops.mobilevit_fast` on floating point tensors; `int8` adds those on bytes."""
+"""All operations of `torch.ops.mobilevit_fast` on floating point tensors that networks are made of; `int8`
+adds those on bytes."""
+
+BACKWARD_SCHEMAS = {
+    # The gradient for attention's qkv, from that for its output, [N, H, W, dim]. It has no gradient itself.
+    "attention_backward": (
+        "(Tensor qkv, Tensor upstream, int heads, int patch_height=2, int patch_width=2) -> Tensor"
+    ),
+}
+"""Operations that backward passes are made of."""
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 
@@ -157,12 +166,22 @@ def empty_attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width:
     return qkv.new_empty(check_patches(name, qkv, heads, patch_height, patch_width))
 
 
+def empty_attention_backward(
+    qkv: Tensor, upstream: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2
+) -> Tensor:
+    name = "attention_backward"
+    check_tensors(name, {"qkv": qkv, "upstream": upstream})
+    check_shape(name, "upstream", upstream, check_patches(name, qkv, heads, patch_height, patch_width))
+    return qkv.new_empty(qkv.shape)
+
+
 _EMPTY = {
     "dwconv3x3": empty_dwconv3x3,
     "conv3x3": empty_conv3x3,
     "inverted_residual": empty_inverted_residual,
     "linear": empty_linear,
     "attention": empty_attention,
+    "attention_backward": empty_attention_backward,
 }
 
 _GRADIENTS = {
@@ -213,9 +232,9 @@ def _register(name: str, schema: str) -> None:
         return output
 
     define(_library, name, schema, empty, compute, "CompositeExplicitAutograd")
-    save, backward = _GRADIENTS[name]
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
 
 
-for _name, _schema in SCHEMAS.items():
+for _name, _schema in (SCHEMAS | BACKWARD_SCHEMAS).items():
     _register(_name, _schema)
+for _name, (_save, _backward) in _GRADIENTS.items():
+    torch.library.register_autograd(f"{NAMESPACE}::{_name}", _backward, setup_context=_save, lib=_library)

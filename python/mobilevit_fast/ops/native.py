@@ -76,6 +76,15 @@ def attention(qkv: Tensor, heads: int, patch_height: int, patch_width: int, outp
     _C.ops.attention(as_rows(qkv), heads, patch, out=as_rows(output), threads=intra_op_threads())
 
 
+def attention_backward(
+    qkv: Tensor, upstream: Tensor, heads: int, patch_height: int, patch_width: int, output: Tensor
+) -> None:
+    patch, threads = (patch_height, patch_width), intra_op_threads()
+    _C.ops.attention_backward(
+        as_rows(qkv), as_rows(upstream), heads, patch, out=as_rows(output), threads=threads
+    )
+
+
 def intra_op_threads() -> int:
     """torch's intra-op thread count, as far as the kernels' thread pool goes."""
     return min(torch.get_num_threads(), _C.max_threads)

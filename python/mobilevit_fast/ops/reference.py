@@ -6,6 +6,8 @@ recompute. Maps are [N, C, H, W] in channels_last memory, as everywhere in this 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -54,6 +56,20 @@ def attention(qkv: Tensor, heads: int, patch_height: int, patch_width: int) -> T
     query, key, value = split_heads(qkv, 3, heads, patch_height, patch_width)
     mixed = functional.scaled_dot_product_attention(query, key, value)
     return merge_heads(mixed[None], qkv.shape[1:3], patch_height, patch_width)
+
+
+def attention_backward(
+    qkv: Tensor, upstream: Tensor, heads: int, patch_height: int, patch_width: int
+) -> Tensor:
+    query, key, value = split_heads(qkv, 3, heads, patch_height, patch_width)
+    (upstream,) = split_heads(upstream, 1, heads, patch_height, patch_width)
+    scale = 1 / math.sqrt(query.shape[-1])
+    weights = ((query * scale) @ key.transpose(-1, -2)).softmax(-1)
+    weight_grads = upstream @ value.transpose(-1, -2)
+    score_grads = torch.ops.aten._softmax_backward_data(weight_grads, weights, -1, weights.dtype) * scale
+    transposed = score_grads.transpose(-1, -2)
+    grads = torch.stack((score_grads @ key, transposed @ query, weights.transpose(-1, -2) @ upstream))
+    return merge_heads(grads, qkv.shape[1:3], patch_height, patch_width)
 
 
 def split_heads(maps: Tensor, parts: int, heads: int, patch_height: int, patch_width: int) -> Tensor:
