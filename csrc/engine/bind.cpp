@@ -1,9 +1,9 @@
 #include "engine/bind.h"
 
+#include "engine/bind_parts.h"
+
 namespace mvf {
 namespace {
-
-const Step& StepOf(const Frame& frame, size_t step) { return frame.plan->steps[step]; }
 
 TensorType TypeOf(const Frame& frame, int tensor) { return frame.plan->tensors[tensor].type; }
 
@@ -21,77 +21,30 @@ Rows TensorRows(const Frame& frame, int tensor) {
 }
 
 StemArgs BindStem(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  StemArgs args;
-  args.shape = step.conv;
-  args.packed = frame.weights->of(index).packed;
-  args.input = frame.image;
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindStemImage<StemArgs>(frame, index, StepOf(frame, index).conv);
 }
 
 InvertedResidualArgs BindInvertedResidual(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  InvertedResidualArgs args;
-  args.shape = step.inverted_residual;
-  args.packed = frame.weights->of(index).packed;
-  args.input = TensorMap(frame, step.input);
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindConvolution<InvertedResidualArgs>(frame, index, StepOf(frame, index).inverted_residual);
 }
 
 Conv3x3Args BindConv3x3(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  Conv3x3Args args;
-  args.shape = step.conv;
-  args.packed = frame.weights->of(index).packed;
-  args.input = TensorMap(frame, step.input);
-  if (step.conv.in_second > 0) args.second = TensorMap(frame, step.second_input);
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindJoiningConvolution<Conv3x3Args>(frame, index, StepOf(frame, index).conv);
 }
 
 LinearArgs BindLinear(const Frame& frame, size_t index) {
   const Step& step = StepOf(frame, index);
-  const Rows input = TensorRows(frame, step.input), output = TensorRows(frame, step.output);
-  LinearArgs args;
-  args.shape = step.linear;
-  args.packed = frame.weights->of(index).packed;
-  args.rows = input.count;
-  args.input = input.data;
-  args.input_stride = input.stride;
-  args.output = output.data;
-  args.output_stride = output.stride;
+  LinearArgs args = BindProduct<LinearArgs>(frame, index, step.linear);
   args.float_output = TypeOf(frame, step.output) == TensorType::kFloat;
-  if (step.residual != -1) {
-    const Rows residual = TensorRows(frame, step.residual);
-    args.residual = residual.data;
-    args.residual_stride = residual.stride;
-  }
   return args;
 }
 
 FfnArgs BindFfn(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  const Rows stream = TensorRows(frame, step.output);
-  FfnArgs args;
-  args.shape = step.ffn;
-  args.packed = frame.weights->of(index).packed;
-  args.rows = stream.count;
-  args.stream = static_cast<float*>(stream.data);
-  args.stream_stride = stream.stride;
-  return args;
+  return BindStream<FfnArgs>(frame, index, StepOf(frame, index).ffn);
 }
 
 AttentionArgs BindAttention(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  AttentionArgs args;
-  args.qkv = TensorMap(frame, step.input);
-  args.output = TensorMap(frame, step.output);
-  args.heads = step.heads;
-  args.patch_height = step.patch_height;
-  args.patch_width = step.patch_width;
-  return args;
+  return BindTokens<AttentionArgs>(frame, index);
 }
 
 LayerNormArgs BindLayerNorm(const Frame& frame, size_t index) {

@@ -27,9 +27,6 @@ inline Work WorkOf(const FfnArgs& args) { return {args.rows, 8}; }
 inline Work WorkOf(const AttentionArgs& args) {
   return {args.patch_height * args.patch_width * args.heads, 1};
 }
-inline Work WorkOf(const AttentionBackwardArgs& args) {
-  return {args.patch_height * args.patch_width * args.heads, 1};
-}
 inline Work WorkOf(const LayerNormArgs& args) { return {args.rows, 8}; }
 inline Work WorkOf(const ResizeArgs& args) { return {args.output.height, 1}; }
 inline Work WorkOf(const GlobalPoolArgs& args) { return {args.input.channels, 16}; }

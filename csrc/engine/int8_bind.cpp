@@ -1,11 +1,9 @@
 #include "engine/int8_bind.h"
 
-#include "engine/bind.h"
+#include "engine/bind_parts.h"
 
 namespace mvf {
 namespace {
-
-const Step& StepOf(const Frame& frame, size_t step) { return frame.plan->steps[step]; }
 
 // `values` are the float rows, `bytes` the others.
 QuantizeArgs BindGrid(const Frame& frame, const Step& step, const Rows& values, const Rows& bytes) {
@@ -24,75 +22,28 @@ QuantizeArgs BindGrid(const Frame& frame, const Step& step, const Rows& values, 
 }  // namespace
 
 Int8StemArgs BindInt8Stem(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  Int8StemArgs args;
-  args.shape = step.int8_conv;
-  args.packed = frame.weights->of(index).packed;
-  args.input = frame.image;
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindStemImage<Int8StemArgs>(frame, index, StepOf(frame, index).int8_conv);
 }
 
 Int8InvertedResidualArgs BindInt8InvertedResidual(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  Int8InvertedResidualArgs args;
-  args.shape = step.int8_inverted_residual;
-  args.packed = frame.weights->of(index).packed;
-  args.input = TensorMap(frame, step.input);
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindConvolution<Int8InvertedResidualArgs>(frame, index, StepOf(frame, index).int8_inverted_residual);
 }
 
 Int8Conv3x3Args BindInt8Conv3x3(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  Int8Conv3x3Args args;
-  args.shape = step.int8_conv;
-  args.packed = frame.weights->of(index).packed;
-  args.input = TensorMap(frame, step.input);
-  if (step.second_input != -1) args.second = TensorMap(frame, step.second_input);
-  args.output = TensorMap(frame, step.output);
-  return args;
+  return BindJoiningConvolution<Int8Conv3x3Args>(frame, index, StepOf(frame, index).int8_conv);
 }
 
 Int8LinearArgs BindInt8Linear(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  const Rows input = TensorRows(frame, step.input), output = TensorRows(frame, step.output);
-  Int8LinearArgs args;
-  args.shape = step.int8_linear;
-  args.packed = frame.weights->of(index).packed;
-  args.rows = input.count;
-  args.input = input.data;
-  args.input_stride = input.stride;
-  args.output = output.data;
-  args.output_stride = output.stride;
-  if (step.residual != -1) {
-    const Rows residual = TensorRows(frame, step.residual);
-    args.residual = static_cast<const float*>(residual.data);
-    args.residual_stride = residual.stride;
-  }
-  return args;
+  return BindProduct<Int8LinearArgs>(frame, index, StepOf(frame, index).int8_linear);
 }
 
 Int8FfnArgs BindInt8Ffn(const Frame& frame, size_t index) {
-  const Step& step = StepOf(frame, index);
-  const Rows stream = TensorRows(frame, step.output);
-  Int8FfnArgs args;
-  args.shape = step.int8_ffn;
-  args.packed = frame.weights->of(index).packed;
-  args.rows = stream.count;
-  args.stream = static_cast<float*>(stream.data);
-  args.stream_stride = stream.stride;
-  return args;
+  return BindStream<Int8FfnArgs>(frame, index, StepOf(frame, index).int8_ffn);
 }
 
 Int8AttentionArgs BindInt8Attention(const Frame& frame, size_t index) {
   const Step& step = StepOf(frame, index);
-  Int8AttentionArgs args;
-  args.qkv = TensorMap(frame, step.input);
-  args.output = TensorMap(frame, step.output);
-  args.heads = step.heads;
-  args.patch_height = step.patch_height;
-  args.patch_width = step.patch_width;
+  Int8AttentionArgs args = BindTokens<Int8AttentionArgs>(frame, index);
   args.score_scale = step.score_scale;
   args.output_multiplier = step.output_multiplier;
   args.output_zero = step.zero;

@@ -135,10 +135,14 @@ class AttentionBackwardHead {
                   float* sums) const {
     const Operand<float> operand = {factors, kWidth, 0, 1, kWidth};
     const Destination<float> to = {sums, layout_.pitch, sums, layout_.pitch};
+    const int64_t rows = Min(kWidth, from.count - token);
     ForEachPanel(from.channels, kWidth, [&](int vectors, int64_t column, int64_t slot) {
-      GatherPanelRows(from, token, kWidth, column, vectors * Vec::kLanes, panels + slot);
+      const int64_t width = vectors * Vec::kLanes;
+      FillPanelRows(rows, Min(width, from.channels - column), width, panels + slot,
+                    [&](int64_t row) { return from.data + from.offsets[token + row] + column; });
+      ZeroElements(panels + slot + (1 + rows) * width, (kWidth - rows) * width);
       PanelRows<DotF32, Activation::kNone, true, false>(vectors, operand, 0, layout_.tokens, panels + slot,
-                                                        to, column, vectors * Vec::kLanes);
+                                                        to, column, width);
     });
   }
 

@@ -126,19 +126,6 @@ void ScatterColumns(const float* columns, const Tokens<Element>& to, int64_t fir
   }
 }
 
-// Channels [column, column + width) of tokens [first, first + rows) as a panel without bias whose K are the
-// tokens; zeros behind the last token and the last channel.
-inline void GatherPanelRows(const Tokens<const float>& from, int64_t first, int64_t rows, int64_t column,
-                            int64_t width, float* panel) {
-  const int64_t tokens = Min(rows, from.count - first), channels = Min(width, from.channels - column);
-  ZeroElements(panel, (1 + rows) * width);
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* token = from.data + from.offsets[first + t] + column;
-    float* to = panel + (1 + t) * width;
-    ForEachVector(0, channels, [&](int64_t c, auto lanes) { lanes.Store(lanes.Load(token + c), to + c); });
-  }
-}
-
 // The tokens that a unit of work is about, which is a position of the patch and a head. `part` tells queries,
 // keys and values (0, 1, 2) apart in a map that has all three.
 template <class Element, class Args>

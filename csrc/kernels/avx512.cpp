@@ -1,6 +1,7 @@
 // The AVX-512 table. Compiled with AVX-512 flags: nothing but Avx512Table may leave this file.
 #include "kernels/dispatch.h"
 #include "kernels/int8_kernels.h"
+#include "kernels/training_kernels.h"
 
 // The vector type, then what is written over it.
 // clang-format off
@@ -8,6 +9,7 @@
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
+#include "kernels/training_table-inl.h"
 #include "kernels/int8_words-inl.h"
 #include "kernels/int8_vec_avx512-inl.h"
 #include "kernels/int8_dot_avx512-inl.h"
@@ -19,7 +21,8 @@ namespace mvf {
 
 const KernelTable* Avx512Table() {
   static constexpr Int8Kernels int8 = MakeInt8Kernels();
-  static constexpr KernelTable table = MakeTable<DotF32>("avx512", &int8);
+  static constexpr TrainingKernels training = MakeTrainingKernels();
+  static constexpr KernelTable table = MakeTable<DotF32>("avx512", &int8, &training);
   return &table;
 }
 

@@ -153,20 +153,6 @@ struct AttentionArgs {
   // Work units: (position, head) pairs, patch_height * patch_width * heads of them.
 };
 
-// ---- attention_backward: the gradient of a sum of upstream * attention(qkv), in float32 -----------------
-// With w_tu = softmax_u(q_t . k_u / sqrt(head_dim)), o = upstream and g_tu = o_t . v_u,
-// s_tu = w_tu * (g_tu - sum_x w_tx g_tx) / sqrt(head_dim):
-// dq_t = sum_u s_tu k_u; dk_u = sum_t s_tu q_t; dv_u = sum_t w_tu o_t
-struct AttentionBackwardArgs {
-  Map qkv;       // float, as in AttentionArgs
-  Map upstream;  // float, channels = dim
-  Map gradient;  // float, as qkv; all of it is written
-  int64_t heads = 0;
-  int64_t patch_height = 2;
-  int64_t patch_width = 2;
-  // Work units as in AttentionArgs.
-};
-
 // ---- layer_norm: output[m, c] = (input[m, c] - mean_m) / sqrt(var_m + epsilon) * gamma[c] + beta[c] -----
 struct LayerNormArgs {
   int64_t rows = 0;  // work units
@@ -218,7 +204,8 @@ struct Kernel {
   void (*run)(const Args&, Range units, void* scratch);
 };
 
-struct Int8Kernels;  // int8_kernels.h
+struct Int8Kernels;      // int8_kernels.h
+struct TrainingKernels;  // training_kernels.h
 
 struct KernelTable {
   const char* name;  // the ISA's name, as MOBILEVIT_FAST_ISA takes it
@@ -236,12 +223,12 @@ struct KernelTable {
   Packing<InvertedResidualShape, InvertedResidualWeights> inverted_residual_packing;
   Kernel<InvertedResidualArgs> inverted_residual;
   Kernel<AttentionArgs> attention;
-  Kernel<AttentionBackwardArgs> attention_backward;  // of tables with float elements
   Kernel<LayerNormArgs> layer_norm;
   Kernel<ResizeArgs> resize;
   Kernel<GlobalPoolArgs> global_pool;
   Kernel<SoftmaxArgs> softmax;
-  const Int8Kernels* int8 = nullptr;  // or null where the table has none
+  const Int8Kernels* int8 = nullptr;          // or null where the table has none
+  const TrainingKernels* training = nullptr;  // the same
 };
 
 }  // namespace mvf

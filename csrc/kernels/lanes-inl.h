@@ -45,5 +45,16 @@ MVF_INLINE void ForEachVector(int64_t begin, int64_t end, Visit visit) {
   if (column < end) visit(column, SomeLanes{static_cast<int>(end - column)});
 }
 
+// A panel without bias whose rows are the first `channels` floats at row_at(row), with zeros up to `width`.
+template <class RowAt>
+MVF_INLINE void FillPanelRows(int64_t rows, int64_t channels, int64_t width, float* panel, RowAt row_at) {
+  __builtin_memset(panel, 0, static_cast<size_t>((1 + rows) * width) * sizeof(float));
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* const from = row_at(row);
+    float* const to = panel + (1 + row) * width;
+    ForEachVector(0, channels, [&](int64_t c, auto lanes) { lanes.Store(lanes.Load(from + c), to + c); });
+  }
+}
+
 }  // namespace
 }  // namespace mvf

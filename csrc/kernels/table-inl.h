@@ -21,7 +21,6 @@
 #include "kernels/attention_tokens-inl.h"
 #include "kernels/attention_tiles-inl.h"
 #include "kernels/attention-inl.h"
-#include "kernels/attention_backward-inl.h"
 #include "kernels/global_pool-inl.h"
 #include "kernels/resize-inl.h"
 #include "kernels/softmax-inl.h"
@@ -34,7 +33,8 @@ constexpr DType DTypeOf(float) { return DType::kF32; }
 constexpr DType DTypeOf(Bf16) { return DType::kBf16; }
 
 template <class Dot>
-constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = nullptr) {
+constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = nullptr,
+                                const TrainingKernels* training = nullptr) {
   KernelTable table = {};
   table.name = name;
   table.element = DTypeOf(typename Dot::Element{});
@@ -51,14 +51,12 @@ constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = null
   table.inverted_residual_packing = {InvertedResidualPackedBytes<Dot>, InvertedResidualPack<Dot>};
   table.inverted_residual = {InvertedResidualScratchBytes<Dot>, InvertedResidualRun<Dot>};
   table.attention = {AttentionScratchBytes<Dot>, AttentionRun<Dot>};
-  if constexpr (DTypeOf(typename Dot::Element{}) == DType::kF32) {
-    table.attention_backward = {AttentionBackwardScratchBytes, AttentionBackwardRun};
-  }
   table.layer_norm = {LayerNormScratchBytes<Dot>, LayerNormRun<Dot>};
   table.resize = {ResizeScratchBytes<Dot>, ResizeRun<Dot>};
   table.global_pool = {GlobalPoolScratchBytes<Dot>, GlobalPoolRun<Dot>};
   table.softmax = {SoftmaxScratchBytes<Dot>, SoftmaxRun<Dot>};
   table.int8 = int8;
+  table.training = training;
   return table;
 }
 

@@ -17,6 +17,7 @@ void BindObjectWalk(pybind11::module_& module);  // value_addresses, prefetch
 void BindRowOps(pybind11::module_& ops);
 void BindConvolutionOps(pybind11::module_& ops);
 void BindMapOps(pybind11::module_& ops);
+void BindTrainingOps(pybind11::module_& ops);
 void BindInt8RowOps(pybind11::module_& ops);
 void BindInt8MapOps(pybind11::module_& ops);
 

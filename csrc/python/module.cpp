@@ -75,6 +75,7 @@ PYBIND11_MODULE(_C, module) {
   BindRowOps(ops);
   BindConvolutionOps(ops);
   BindMapOps(ops);
+  BindTrainingOps(ops);
   BindInt8RowOps(ops);
   BindInt8MapOps(ops);
 }

@@ -33,32 +33,6 @@ py::array Attention(const Object& qkv_object, const Object& heads, const Object&
   return output.array;
 }
 
-py::array AttentionBackward(const Object& qkv_object, const Object& upstream_object, const Object& heads,
-                            const Object& patch_object, const Object& out, const Object& isa,
-                            const Object& threads) {
-  const OpSettings settings = ReadSettings(isa, threads);
-  const FloatView qkv = ReadMap(qkv_object, "qkv"), upstream = ReadMap(upstream_object, "upstream");
-  const PatchSize patch = ReadPatchSize(patch_object);
-  const int64_t head_count = ReadInt(heads, "heads", 1, INT_MAX);
-  RequireDivisible(qkv, head_count, patch);
-  RequireShape(upstream, "upstream", {qkv.shape[0], qkv.shape[1], qkv.shape[2], qkv.shape[3] / 3});
-  Output output = MakeOpOutput(out, {qkv.shape[0], qkv.shape[1], qkv.shape[2], qkv.shape[3]},
-                               {{"qkv", &qkv}, {"upstream", &upstream}});
-  Unlocked([&] {
-    RunItems(settings.table.attention_backward, qkv.shape[0], settings.threads, [&](int64_t n) {
-      AttentionBackwardArgs args;
-      args.qkv = MapAt(qkv, n);
-      args.upstream = MapAt(upstream, n);
-      args.gradient = MapAt(output.view, n);
-      args.heads = head_count;
-      args.patch_height = patch.height;
-      args.patch_width = patch.width;
-      return args;
-    });
-  });
-  return output.array;
-}
-
 py::array Resize(const Object& x_object, const Object& height, const Object& width, const Object& out,
                  const Object& isa, const Object& threads) {
   const OpSettings settings = ReadSettings(isa, threads);
@@ -105,9 +79,6 @@ void BindMapOps(py::module_& ops) {
 
   ops.def("attention", &Attention, py::arg("qkv"), py::arg("heads"), py::arg("patch") = py::make_tuple(2, 2),
           kw, out, isa, threads, "qkv [N, H, W, 3 * dim] -> [N, H, W, dim].");
-  ops.def("attention_backward", &AttentionBackward, py::arg("qkv"), py::arg("upstream"), py::arg("heads"),
-          py::arg("patch") = py::make_tuple(2, 2), kw, out, isa, threads,
-          "The gradient for qkv [N, H, W, 3 * dim] of attention, from that for its output [N, H, W, dim].");
   ops.def("resize", &Resize, py::arg("x"), py::arg("height"), py::arg("width"), kw, out, isa, threads,
           "x [N, H, W, C] -> [N, height, width, C], bilinear, half-pixel centres.");
   ops.def("global_pool", &GlobalPool, py::arg("x"), kw, out, isa, threads, "x [N, H, W, C] -> [N, C].");

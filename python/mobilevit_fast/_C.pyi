@@ -274,6 +274,35 @@ class ops:
         """The gradient for `attention`'s qkv [N, H, W, 3 * dim], from that for its output [N, H, W, dim]."""
 
     @staticmethod
+    def weight_gradient(x: Array, upstream: Array, **options: Unpack[_Options]) -> Array:
+        """The gradient [M, K] of a linear's weight, from x [rows, K] and its output's gradient [rows, M]."""
+
+    @staticmethod
+    def batch_norm(
+        x: Array,
+        weight: Array,
+        bias: Array,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """x [rows, C] by its own statistics, then SiLU where asked for; the mean and the variance, [C]."""
+
+    @staticmethod
+    def batch_norm_backward(
+        x: Array,
+        upstream: Array,
+        weight: Array,
+        bias: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """The gradients for `batch_norm`'s x, weight and bias, from that for its output."""
+
+    @staticmethod
     def layer_norm(
         x: Array,
         gamma: Array,

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "kernels/kernel_table.h"
+#include "kernels/training_kernels.h"
 
 namespace mvf_test {
 

@@ -335,7 +335,6 @@ const KernelTable& PlainTable() {
                                     {ResidualBytes, ResidualPack},
                                     {NoScratch<InvertedResidualArgs>, ResidualRun},
                                     {NoScratch<AttentionArgs>, PlainAttention},
-                                    {NoScratch<AttentionBackwardArgs>, PlainAttentionBackward},
                                     {NoScratch<LayerNormArgs>, LayerNormRun},
                                     {NoScratch<ResizeArgs>, ResizeRun},
                                     {NoScratch<GlobalPoolArgs>, GlobalPoolRun},

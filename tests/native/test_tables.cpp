@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "engine/bind.h"
+#include "exact_run.h"
 #include "kernels/dispatch.h"
 #include "plain_table.h"
 #include "sample_plan.h"
@@ -16,35 +17,11 @@
 namespace mvf {
 namespace {
 
+using mvf_test::CheckClose;
+using mvf_test::ExactBuffer;
 using mvf_test::PlainTable;
 using mvf_test::RandomFloats;
-
-// Memory of exactly that many bytes, aligned, filled with what no kernel may read.
-class ExactBuffer {
- public:
-  explicit ExactBuffer(size_t bytes) {
-    if (posix_memalign(&data_, kAlignment, bytes) != 0) throw std::bad_alloc();
-    std::fill_n(static_cast<float*>(data_), bytes / sizeof(float), std::numeric_limits<float>::quiet_NaN());
-  }
-  ~ExactBuffer() { std::free(data_); }
-  ExactBuffer(const ExactBuffer&) = delete;
-  ExactBuffer& operator=(const ExactBuffer&) = delete;
-
-  void* data() const { return data_; }
-
- private:
-  void* data_ = nullptr;
-};
-
-// Runs a kernel as `parts` threads would, one after another.
-template <class Args>
-void RunParts(const Kernel<Args>& kernel, const Args& args, int parts) {
-  for (int part = 0; part < parts; ++part) {
-    const ExactBuffer scratch(kernel.scratch_bytes(args));
-    const Range share = ShareOf(WorkOf(args), part, parts);
-    if (share.begin < share.end) kernel.run(args, share, scratch.data());
-  }
-}
+using mvf_test::RunParts;
 
 template <class Shape, class Weights, class Args>
 void RunPacked(const Packing<Shape, Weights>& packing, const Kernel<Args>& kernel, Args args,
@@ -53,19 +30,6 @@ void RunPacked(const Packing<Shape, Weights>& packing, const Kernel<Args>& kerne
   packing.pack(args.shape, weights, packed.data());
   args.packed = packed.data();
   RunParts(kernel, args, parts);
-}
-
-void CheckClose(const KernelTable& table, const std::string& what, const std::vector<float>& actual,
-                const std::vector<float>& expected, double tolerance) {
-  double largest = 1e-6;
-  for (float value : expected) largest = std::max(largest, std::fabs(static_cast<double>(value)));
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (!(std::fabs(static_cast<double>(actual[i]) - expected[i]) <= tolerance * largest)) {
-      mvf_test::Fail(__FILE__, __LINE__,
-                     std::string(table.name) + " " + what + ": element " + std::to_string(i) + " is " +
-                         std::to_string(actual[i]) + ", expected " + std::to_string(expected[i]));
-    }
-  }
 }
 
 // Calls run(table, output) for the plain table and then for every other, whole and in parts, and compares the
@@ -271,25 +235,6 @@ TEST(tables, attention) {
                     kTolerance, [&](const KernelTable& table, float* output, int parts) {
                       args.output = DenseMap(output, args.qkv.height, args.qkv.width, dim);
                       RunParts(table.attention, args, parts);
-                    });
-    }
-  }
-}
-
-TEST(tables, attention_backward) {
-  RandomFloats floats;
-  for (const auto& [rows, columns] : {std::pair{1, 1}, {2, 3}, {4, 4}, {3, 7}, {5, 10}}) {
-    for (const auto& [heads, width] : {std::pair{1, 1}, {4, 16}, {2, 36}, {3, 5}}) {
-      AttentionBackwardArgs args;
-      args.heads = heads;
-      args.patch_width = 3;
-      args.qkv = InputMap(floats, 2 * rows, 3 * columns, 3 * heads * width);
-      args.upstream = InputMap(floats, 2 * rows, 3 * columns, heads * width);
-      CompareTables("attention_backward" + Text({rows, columns, heads, width}),
-                    args.qkv.height * args.qkv.width * args.qkv.channels, kTolerance,
-                    [&](const KernelTable& table, float* output, int parts) {
-                      args.gradient = DenseMap(output, args.qkv.height, args.qkv.width, args.qkv.channels);
-                      RunParts(table.attention_backward, args, parts);
                     });
     }
   }

@@ -75,10 +75,53 @@ def folded_convolution(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
     return functional.silu(y) if silu else y
 
 
+def can_train(layer: ConvNorm, norm_type: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> bool:
+    """Whether the layer is a convolution and a BatchNorm that uses the batch's own statistics."""
+    conv, norm = layer
+    return (
+        is_plain(conv, nn.Conv2d)
+        and is_plain(norm, norm_type)
+        and norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+    )
+
+
+def trained_convolution(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
+    """A layer that `can_train`, then SiLU where asked for; the running statistics move on."""
+    conv, norm = layer
+    y = _convolution(x, conv)
+    if not _has_kernels(y):
+        y = norm(y)
+        return functional.silu(y) if silu else y
+    y, mean, variance = ops.batch_norm(y, norm.weight, norm.bias, epsilon=norm.eps, silu=silu)
+    values = y.numel() // y.shape[1]
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (values / (values - 1)), norm.momentum)
+    return y
+
+
+def _convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    is_linear = _is_same(conv, 1, (1, 1)) and conv.groups == 1 and conv.padding_mode == "zeros"
+    if not (is_linear and _has_kernels(x)):
+        return conv(x)
+    return to_map(ops.linear(to_tokens(x), conv.weight.flatten(1), conv.bias))
+
+
+def _has_kernels(x: Tensor) -> bool:
+    """Whether this package's operations are faster than torch's on tensors like this one."""
+    return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
 def conv_norm(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
-    """Convolution, BatchNorm and SiLU where asked for: one operation where the layer `can_fold`."""
+    """Convolution, BatchNorm and SiLU where asked for, in the fewest operations."""
     if can_fold(layer):
         return folded_convolution(x, layer, silu=silu)
+    if can_train(layer):
+        return trained_convolution(x, layer, silu=silu)
     conv, norm = layer
     y = conv(x)
     if norm is not None:

@@ -32,9 +32,12 @@ _HEAD = "head"
 
 class ConvNormAct(layers.ConvNormAct):
     def forward(self, x: Tensor) -> Tensor:
-        if not _can_fold(self):
-            return super().forward(x)
-        return blocks.folded_convolution(x, (self.conv, self.bn), silu=_has_silu(self))
+        layer = self.conv, self.bn
+        if _can_fold(self):
+            return blocks.folded_convolution(x, layer, silu=_has_silu(self))
+        if blocks.can_train(layer, layers.BatchNormAct2d) and _has_plain_parts(self):
+            return blocks.trained_convolution(x, layer, silu=_has_silu(self))
+        return super().forward(x)
 
 
 class BottleneckBlock(byobnet.BottleneckBlock):
@@ -78,9 +81,15 @@ def _has_silu(container: ConvNormAct) -> bool:
 
 
 def _can_fold(container: ConvNormAct) -> bool:
+    return blocks.can_fold((container.conv, container.bn), layers.BatchNormAct2d) and _has_plain_parts(
+        container
+    )
+
+
+def _has_plain_parts(container: ConvNormAct) -> bool:
+    """Whether nothing but SiLU comes after the norm."""
     return (
-        blocks.can_fold((container.conv, container.bn), layers.BatchNormAct2d)
-        and blocks.is_plain(container.bn.drop, nn.Identity)
+        blocks.is_plain(container.bn.drop, nn.Identity)
         and blocks.is_plain(container.bn.act, nn.Identity, nn.SiLU)
         and _is_nothing(getattr(container, "aa", None))
     )

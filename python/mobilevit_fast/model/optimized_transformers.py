@@ -36,9 +36,9 @@ _SILU = type(ACT2FN["silu"])
 
 class MobileViTConvLayer(base.MobileViTConvLayer):
     def forward(self, features: Tensor) -> Tensor:
-        if not _can_fold(self):
+        if not _has_plain_activation(self):
             return super().forward(features)
-        return blocks.folded_convolution(features, _layer(self), silu=self.activation is not None)
+        return blocks.conv_norm(features, _layer(self), silu=self.activation is not None)
 
 
 class MobileViTInvertedResidual(base.MobileViTInvertedResidual):
@@ -81,8 +81,11 @@ def _layer(container: base.MobileViTConvLayer) -> blocks.ConvNorm:
 
 
 def _can_fold(container: base.MobileViTConvLayer) -> bool:
-    activation = container.activation
-    return blocks.can_fold(_layer(container)) and (activation is None or blocks.is_plain(activation, _SILU))
+    return blocks.can_fold(_layer(container)) and _has_plain_activation(container)
+
+
+def _has_plain_activation(container: base.MobileViTConvLayer) -> bool:
+    return container.activation is None or blocks.is_plain(container.activation, _SILU)
 
 
 def _is_plain_transformer_layer(layer: nn.Module) -> bool:

@@ -1,7 +1,25 @@
 """The kernels as torch operators; importing this package registers `torch.ops.mobilevit_fast.*`."""
 
-from mobilevit_fast.ops.functional import attention, conv3x3, dwconv3x3, inverted_residual, linear
+from mobilevit_fast.ops.functional import (
+    attention,
+    batch_norm,
+    conv3x3,
+    dwconv3x3,
+    inverted_residual,
+    linear,
+)
 from mobilevit_fast.ops.int8 import INT8_NAMES
 from mobilevit_fast.ops.library import NAMES
+from mobilevit_fast.ops.training import TRAINING_NAMES
 
-__all__ = ["INT8_NAMES", "NAMES", "attention", "conv3x3", "dwconv3x3", "inverted_residual", "linear"]
+__all__ = [
+    "INT8_NAMES",
+    "NAMES",
+    "TRAINING_NAMES",
+    "attention",
+    "batch_norm",
+    "conv3x3",
+    "dwconv3x3",
+    "inverted_residual",
+    "linear",
+]

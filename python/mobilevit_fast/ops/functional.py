@@ -123,6 +123,28 @@ def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) 
     return _ops.attention(qkv, heads, *patch_size)
 
 
+def batch_norm(
+    input: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5, silu: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Batch norm by the batch's own statistics, then SiLU where asked for.
+
+    Args:
+        input: [N, C, H, W], best in channels_last memory.
+        weight, bias: [C].
+        epsilon: is added to the variance.
+
+    Returns:
+        [N, C, H, W] in channels_last memory; and the mean [C] and variance [C] (divided by the number of
+        values), through which no gradient flows.
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit, or a single value per channel.
+    """
+    input, weight, bias = _cast(input, weight, bias)
+    return _ops.batch_norm(input, weight, bias, epsilon, silu)
+
+
 def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:
     device = tensors[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):

@@ -6,6 +6,7 @@ expanded map, attention's scores) is computed again. Only gradients that somebod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -104,17 +105,24 @@ def save_linear(ctx: Any, inputs: tuple, output: Tensor) -> None:
 def linear_backward(ctx: Any, grad: Tensor) -> tuple:
     input, weight, bias = ctx.saved_tensors
     needs_input, needs_weight, needs_bias, needs_residual = _needed(ctx, 4)
+    multiply, weight_gradient = _products()
     grad_residual = grad if needs_residual else None
     if ctx.silu:
-        grad = _aten.silu_backward(grad, functional.linear(input, weight, bias))
-    rows = grad.reshape(-1, grad.shape[-1])
+        grad = _aten.silu_backward(grad, multiply(input, weight, bias))
     return (
-        grad @ weight if needs_input else None,
-        rows.T @ input.reshape(-1, input.shape[-1]) if needs_weight else None,
-        rows.sum(0) if needs_bias else None,
+        multiply(grad, weight.T) if needs_input else None,
+        weight_gradient(input, grad) if needs_weight else None,
+        grad.reshape(-1, grad.shape[-1]).sum(0) if needs_bias else None,
         grad_residual,
         None,
     )
+
+
+def _products() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Linear and the gradient of its weight: the kernels, or the formulas where those are differentiated."""
+    if torch.is_grad_enabled():
+        return functional.linear, reference.weight_gradient
+    return torch.ops.mobilevit_fast.linear, torch.ops.mobilevit_fast.weight_gradient
 
 
 def save_attention(ctx: Any, inputs: tuple, output: Tensor) -> None:

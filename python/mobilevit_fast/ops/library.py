@@ -58,16 +58,8 @@ SCHEMAS = {
 }
 
 NAMES = tuple(SCHEMAS)
-"""All operations of `torch.ops.mobilevit_fast` on floating point tensors that networks are made of; `int8`
-adds those on bytes."""
-
-BACKWARD_SCHEMAS = {
-    # The gradient for attention's qkv, from that for its output, [N, H, W, dim]. It has no gradient itself.
-    "attention_backward": (
-        "(Tensor qkv, Tensor upstream, int heads, int patch_height=2, int patch_width=2) -> Tensor"
-    ),
-}
-"""Operations that backward passes are made of."""
+"""The operations of `torch.ops.mobilevit_fast` that networks of floating point numbers are made of; `int8`
+adds those on bytes, `training` what training needs besides."""
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 
@@ -166,22 +158,12 @@ def empty_attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width:
     return qkv.new_empty(check_patches(name, qkv, heads, patch_height, patch_width))
 
 
-def empty_attention_backward(
-    qkv: Tensor, upstream: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2
-) -> Tensor:
-    name = "attention_backward"
-    check_tensors(name, {"qkv": qkv, "upstream": upstream})
-    check_shape(name, "upstream", upstream, check_patches(name, qkv, heads, patch_height, patch_width))
-    return qkv.new_empty(qkv.shape)
-
-
 _EMPTY = {
     "dwconv3x3": empty_dwconv3x3,
     "conv3x3": empty_conv3x3,
     "inverted_residual": empty_inverted_residual,
     "linear": empty_linear,
     "attention": empty_attention,
-    "attention_backward": empty_attention_backward,
 }
 
 _GRADIENTS = {
@@ -200,19 +182,19 @@ def define(
     library: torch.library.Library,
     name: str,
     schema: str,
-    empty: Callable[..., Tensor],
-    compute: Callable[..., Tensor],
+    empty: Callable[..., Tensor | tuple[Tensor, ...]],
+    compute: Callable[..., Tensor | tuple[Tensor, ...]],
     dispatch_key: str,
 ) -> None:
     """Defines an operation that `compute` computes from all of its arguments.
 
-    `empty` checks the arguments and makes the output, for fake tensors too.
+    `empty` checks the arguments and makes the outputs, for fake tensors too.
     """
     library.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
     arguments = getattr(torch.ops.mobilevit_fast, name).default._schema.arguments
     defaults = [argument.default_value for argument in arguments]
 
-    def compute_with_defaults(*given: Any) -> Tensor:
+    def compute_with_defaults(*given: Any) -> Tensor | tuple[Tensor, ...]:
         # The dispatcher leaves out trailing arguments that equal their defaults.
         return compute(*given, *defaults[len(given) :])
 
@@ -220,21 +202,26 @@ def define(
     torch.library.register_fake(f"{NAMESPACE}::{name}", empty, lib=library)
 
 
+def runs_natively(tensor: Tensor) -> bool:
+    """Whether kernels take the tensor; formulas take any other."""
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+
+
 def _register(name: str, schema: str) -> None:
     empty, kernel, formula = _EMPTY[name], getattr(native, name), getattr(reference, name)
 
     def compute(*arguments: Any) -> Tensor:
         output = empty(*arguments)
-        if output.dtype != torch.float32 or output.device.type != "cpu":
+        if not runs_natively(output):
             return formula(*arguments)
         if output.numel():
             kernel(*arguments, output)
         return output
 
     define(_library, name, schema, empty, compute, "CompositeExplicitAutograd")
+    save, backward = _GRADIENTS[name]
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
 
 
-for _name, _schema in (SCHEMAS | BACKWARD_SCHEMAS).items():
+for _name, _schema in SCHEMAS.items():
     _register(_name, _schema)
-for _name, (_save, _backward) in _GRADIENTS.items():
-    torch.library.register_autograd(f"{NAMESPACE}::{_name}", _backward, setup_context=_save, lib=_library)

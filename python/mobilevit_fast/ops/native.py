@@ -6,6 +6,8 @@ channels_last memory or dense rows. Kernels use as many threads as torch does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -85,6 +87,49 @@ def attention_backward(
     )
 
 
+def weight_gradient(input: Tensor, upstream: Tensor, output: Tensor) -> None:
+    rows, upstream_rows = _as_matrix(input), _as_matrix(upstream)
+    _C.ops.weight_gradient(rows, upstream_rows, out=as_array(output), threads=intra_op_threads())
+
+
+def batch_norm(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: float,
+    silu: bool,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    output, *moments = outputs
+    _, *computed = _C.ops.batch_norm(
+        *(_as_pixels(input), as_array(weight), as_array(bias), epsilon, silu),
+        out=_as_pixels(output),
+        threads=intra_op_threads(),
+    )
+    _copy(computed, moments)
+
+
+def batch_norm_backward(
+    upstream: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float,
+    silu: bool,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    gradient, *channel_gradients = outputs
+    _, *computed = _C.ops.batch_norm_backward(
+        *(_as_pixels(input), _as_pixels(upstream), as_array(weight), as_array(bias)),
+        *(as_array(mean), as_array(variance), epsilon, silu),
+        out=_as_pixels(gradient),
+        threads=intra_op_threads(),
+    )
+    _copy(computed, channel_gradients)
+
+
 def intra_op_threads() -> int:
     """torch's intra-op thread count, as far as the kernels' thread pool goes."""
     return min(torch.get_num_threads(), _C.max_threads)
@@ -104,3 +149,18 @@ def as_rows(tensor: Tensor) -> np.ndarray:
 
 def as_array(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.detach().numpy()
+
+
+def _as_matrix(tensor: Tensor) -> np.ndarray:
+    """[..., C] as a matrix [rows, C] whose channels are neighbours in memory; a view where strides allow."""
+    return as_rows(tensor.reshape(-1, tensor.shape[-1]))
+
+
+def _as_pixels(tensor: Tensor) -> np.ndarray:
+    """A map [N, C, H, W] as a matrix [N * H * W, C]; a view of channels_last memory."""
+    return _as_matrix(tensor.permute(0, 2, 3, 1))
+
+
+def _copy(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> None:
+    for array, tensor in zip(arrays, tensors, strict=True):
+        tensor.copy_(torch.from_numpy(array))

@@ -72,6 +72,53 @@ def attention_backward(
     return merge_heads(grads, qkv.shape[1:3], patch_height, patch_width)
 
 
+def weight_gradient(input: Tensor, upstream: Tensor) -> Tensor:
+    return upstream.reshape(-1, upstream.shape[-1]).T @ input.reshape(-1, input.shape[-1])
+
+
+_PIXELS = (0, 2, 3)
+"""Dimensions of a map [N, C, H, W] that batch norm takes its statistics over."""
+
+
+def batch_norm(
+    input: Tensor, weight: Tensor, bias: Tensor, epsilon: float, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    variance, mean = torch.var_mean(input, _PIXELS, correction=0)
+    scale = weight * torch.rsqrt(variance + epsilon)
+    output = _per_channel(scale) * (input - _per_channel(mean)) + _per_channel(bias)
+    output = functional.silu(output) if silu else output
+    return output.contiguous(memory_format=torch.channels_last), mean, variance
+
+
+def batch_norm_backward(
+    upstream: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float,
+    silu: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    # The statistics are taken again, so that second derivatives see how they depend on the input.
+    variance, mean = torch.var_mean(input, _PIXELS, correction=0)
+    precision = torch.rsqrt(variance + epsilon)
+    normalized = (input - _per_channel(mean)) * _per_channel(precision)
+    if silu:
+        before = normalized * _per_channel(weight) + _per_channel(bias)
+        sigmoid = torch.sigmoid(before)
+        upstream = upstream * sigmoid * (1 + before * (1 - sigmoid))
+    weight_gradient, bias_gradient = (upstream * normalized).sum(_PIXELS), upstream.sum(_PIXELS)
+    count = input.numel() // input.shape[1]
+    rest = (normalized * _per_channel(weight_gradient) + _per_channel(bias_gradient)) / count
+    gradient = (upstream - rest) * _per_channel(weight * precision)
+    return gradient.contiguous(memory_format=torch.channels_last), weight_gradient, bias_gradient
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
 def split_heads(maps: Tensor, parts: int, heads: int, patch_height: int, patch_width: int) -> Tensor:
     """Map [N, H, W, parts * dim] to [parts, N * patch_height * patch_width, heads, patches, dim / heads]."""
     batch, height, width, channels = maps.shape

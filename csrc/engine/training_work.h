@@ -1,0 +1,19 @@
+// How the work of training kernels is divided; see Work.
+#pragma once
+
+#include "engine/work.h"
+#include "kernels/training_kernels.h"
+
+namespace mvf {
+
+constexpr int64_t ChannelSumChunks(int64_t rows) { return (rows + kChannelSumRows - 1) / kChannelSumRows; }
+
+inline Work WorkOf(const AttentionBackwardArgs& args) {
+  return {args.patch_height * args.patch_width * args.heads, 1};
+}
+inline Work WorkOf(const WeightGradientArgs& args) { return {args.out, 8}; }
+inline Work WorkOf(const ChannelMomentsArgs& args) { return {ChannelSumChunks(args.rows), 1}; }
+inline Work WorkOf(const NormalizeArgs& args) { return {ChannelSumChunks(args.rows), 1}; }
+inline Work WorkOf(const NormalizeBackwardArgs& args) { return WorkOf(args.forward); }
+
+}  // namespace mvf
