@@ -52,7 +52,10 @@ def losses(trainer):
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def test_fifty_steps_lose_what_transformers_own_model_loses(examples, tmp_path):
+def test_fifty_steps_lose_what_transformers_own_model_loses(tmp_path):
+    # Images and steps of a size at which rounding stays rounding: batch norm over a few values and long
+    # steps would make a difference of it.
+    examples = Examples(torch.from_numpy(random_images(40, 64, 64)))
     from transformers import MobileViTConfig, MobileViTForImageClassification
 
     ours = make_model()
@@ -72,7 +75,7 @@ def test_fifty_steps_lose_what_transformers_own_model_loses(examples, tmp_path):
             examples,
             tmp_path / name,
             max_steps=50,
-            learning_rate=1e-3,
+            learning_rate=3e-4,
             seed=3,
             lr_scheduler_type="cosine",
         )
@@ -80,7 +83,7 @@ def test_fifty_steps_lose_what_transformers_own_model_loses(examples, tmp_path):
         curves.append(torch.tensor(losses(trainer)))
     assert len(curves[0]) == 50
     assert curves[0][-1] < 0.5 * curves[0][0]
-    torch.testing.assert_close(curves[0], curves[1], rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(curves[0], curves[1], rtol=1e-3, atol=0)
 
 
 def test_the_trainer_saves_resumes_and_evaluates(examples, tmp_path):

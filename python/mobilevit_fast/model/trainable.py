@@ -71,7 +71,7 @@ class NamedAnswer(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         answer = super().__call__(*args, **kwargs)
-        named = not args and isinstance(answer, Tensor)
+        named = len(args) == 0 and isinstance(answer, Tensor)  # torch.compile cannot negate a tuple
         return {"logits": answer} if named else answer
 
 
