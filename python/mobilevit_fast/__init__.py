@@ -33,6 +33,10 @@ _HOMES = {
         "sensitivity",
     ),
     "serve": ("Answer", "Batcher", "ClosedError", "DeadlineError", "QueueFullError"),
+    "train.finetune": ("finetune",),
+    "train.recipe": ("Recipe",),
+    "train.augment": ("Augmentation",),
+    "train.parameters": ("Trained",),
     "session": ("Prediction", "Session"),
     "weights": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
 }

@@ -24,7 +24,7 @@ EPILOG = """example:
 EXTRAS = {
     "torch": ("torch",),
     "transformers": ("torch", "transformers"),
-    "train": ("torch", "transformers", "accelerate", "pyarrow"),
+    "train": ("torch", "transformers", "accelerate", "pyarrow", "matplotlib"),
     "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "openvino": ("torch", "openvino"),
     "serve": ("fastapi", "uvicorn", "httptools", "uvloop", "python_multipart"),

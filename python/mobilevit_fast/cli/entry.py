@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "list models and checkpoints",
     "info": "describe a model: size, cost, memory, layers, preprocessing",
     "evaluate": "measure how often a model is right on labelled images",
+    "finetune": "train a checkpoint further on images of your own classes",
     "quantize": "make a model smaller and faster, and tell what that costs",
     "export": "write a model in another runtime's format, checked by running it there",
     "sensitivity": "measure what quantising each layer alone costs",

@@ -2,5 +2,16 @@
 
 from mobilevit_fast.evaluation.accuracy import Evaluation, evaluate
 from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
+from mobilevit_fast.evaluation.splits import Splits, hold_out, load_splits
+from mobilevit_fast.evaluation.tables import Columns
 
-__all__ = ["Dataset", "Evaluation", "evaluate", "load_dataset"]
+__all__ = [
+    "Columns",
+    "Dataset",
+    "Evaluation",
+    "Splits",
+    "evaluate",
+    "hold_out",
+    "load_dataset",
+    "load_splits",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,23 @@ _MOST_NAMED = 40
 """Classes up to which a picture of the confusion matrix names them."""
 
 Batches = Iterable[Any]
+
+
+class ClassResult(NamedTuple):
+    """How one class fared; a share of nothing is 0.
+
+    Attributes:
+        images: that have this label.
+        precision: share of the answers with this class that are right.
+        recall: share of the images with this label that are answered right.
+        f1: harmonic mean of the two.
+    """
+
+    label: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +53,15 @@ class Evaluation:
     confusion: np.ndarray
     labels: tuple[str, ...]
     count: int
+
+    def per_class(self) -> list[ClassResult]:
+        """One row a class, in order."""
+        right = np.diag(self.confusion)
+        answers, images = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        precision, recall = right / np.maximum(answers, 1), right / np.maximum(images, 1)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+        columns = (images.tolist(), precision.tolist(), recall.tolist(), f1.tolist())
+        return [ClassResult(*row) for row in zip(self.labels, *columns, strict=True)]
 
     def worst_confusions(self, count: int) -> list[tuple[str, str, int]]:
         """(label, other answer, images) of the most frequent mistakes, most frequent first."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,10 +68,11 @@ class Dataset:
 
     def head(self, count: int) -> Dataset:
         """`count` images, spread evenly over the whole; itself where it has no more."""
-        if count >= len(self.images):
-            return self
-        chosen = spread(len(self.images), count)
-        return Dataset([self.images[i] for i in chosen], self.labels[chosen], self.names, self.source)
+        return self if count >= len(self.images) else self.subset(spread(len(self.images), count))
+
+    def subset(self, indices: np.ndarray) -> Dataset:
+        """The images with these indices, in their order."""
+        return Dataset([self.images[i] for i in indices], self.labels[indices], self.names, self.source)
 
 
 def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
@@ -97,7 +96,10 @@ def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
         raise FileNotFoundError(f"there is no data set {str(path)!r}")
     if path.suffix != ".parquet":
         raise ValueError(f"{str(path)!r} is neither a folder of class folders nor a parquet file")
-    return _read_parquet(path)
+    # Not at the top: this module is what tables are read into.
+    from mobilevit_fast.evaluation.tables import read_tables
+
+    return read_tables([path])
 
 
 def spread(total: int, count: int) -> np.ndarray:
@@ -119,41 +121,6 @@ def _read_folder(folder: Path) -> Dataset:
         labels += [label] * len(found)
     names = tuple(path.name for path in classes)
     return Dataset(images, np.array(labels, np.int64), names, repr(str(folder)))
-
-
-def _read_parquet(path: Path) -> Dataset:
-    try:
-        from pyarrow import ArrowInvalid, parquet
-    except ModuleNotFoundError as error:
-        raise ImportError("parquet files need pyarrow: pip install 'mobilevit_fast[train]'") from error
-    try:
-        table = parquet.read_table(path)
-    except ArrowInvalid as error:
-        raise ValueError(f"{str(path)!r} is not a parquet file: {error}") from error
-    missing = {"image", "label"} - set(table.column_names)
-    if missing:
-        raise ValueError(
-            f"{str(path)!r} has no column {min(missing)!r}; it has {', '.join(table.column_names)}"
-        )
-    images = [_encoded(value, path) for value in table["image"].to_pylist()]
-    labels = np.asarray(table["label"].to_numpy(), np.int64)
-    return Dataset(images, labels, _class_names(table.schema.metadata), repr(str(path)))
-
-
-def _encoded(value: Any, path: Path) -> bytes:
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(content, bytes):
-        raise ValueError(
-            f"the column 'image' of {str(path)!r} must hold encoded images, got {type(value).__name__}"
-        )
-    return content
-
-
-def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:
-    """The names that the datasets library wrote into the file; None where it did not."""
-    features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    names = features.get("label", {}).get("names")
-    return None if names is None else tuple(str(name) for name in names)
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, load_image
 from mobilevit_fast.image.folder import find_images
-from mobilevit_fast.image.pixels import preprocess, preprocess_one
+from mobilevit_fast.image.pixels import preprocess, preprocess_one, to_planes
 from mobilevit_fast.image.preprocessing import Preprocessing
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "load_image",
     "preprocess",
     "preprocess_one",
+    "to_planes",
 ]

@@ -65,12 +65,26 @@ def preprocess_one(
         TypeError, FileNotFoundError: see `load_image`.
     """
     rgb = _crop(_resize(load_image(image, max_pixels=max_pixels), preprocessing, max_pixels), preprocessing)
-    shape = (3, rgb.height, rgb.width)
+    return to_planes(rgb, preprocessing, out=out)
+
+
+def to_planes(
+    image: Image.Image, preprocessing: Preprocessing, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """An RGB image of its final size as float32 [3, H, W]: channel order, scale, mean and std.
+
+    Args:
+        out: as for `preprocess_one`.
+
+    Raises:
+        ValueError: an `out` that does not fit.
+    """
+    shape = (3, image.height, image.width)
     if out is None:
         out = np.empty(shape, np.float32)
     elif out.shape != shape or out.dtype != np.float32:
         raise ValueError(f"out must be float32 {list(shape)}, got {out.dtype} {list(out.shape)}")
-    planes = np.asarray(rgb).transpose(2, 0, 1)
+    planes = np.asarray(image).transpose(2, 0, 1)
     if preprocessing.channel_order == "BGR":
         planes = planes[::-1]
     np.multiply(planes, np.float32(preprocessing.rescale), out=out, dtype=np.float32)

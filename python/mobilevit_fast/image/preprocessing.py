@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -83,6 +83,19 @@ class Preprocessing:
         if self.crop_rounding == "down":
             return (size - crop) // 2
         return round((size - crop) / 2) if size >= crop else -((crop - size) // 2)
+
+    def at_size(self, size: int) -> Preprocessing:
+        """The same rule with a square crop of `size` pixels, cut from an image resized in proportion."""
+        if self.crop_size is None:
+            raise ValueError("a rule that does not crop has no size to change")
+        old = min(self.crop_size)
+        resized = {
+            "shortest_edge": None if self.shortest_edge is None else round(self.shortest_edge * size / old),
+            "exact_size": None
+            if self.exact_size is None
+            else tuple(round(edge * size / old) for edge in self.exact_size),
+        }
+        return replace(self, crop_size=(size, size), **resized)
 
     def describe(self) -> str:
         """The rule in words: "resize the shorter side to 288 (bilinear), centre crop 256x256, ..."."""

@@ -85,7 +85,9 @@ def forward_stages(model: nn.Module, pixel_values: Tensor) -> tuple[Tensor, list
     """
     if hasattr(model, "forward_stages"):
         return model.forward_stages(pixel_values)
-    stages = _stages(model)
+    # Among several processes the call has to go through the wrapper that joins their gradients.
+    wrapped = isinstance(model, nn.parallel.DistributedDataParallel)
+    stages = _stages(model.module if wrapped else model)
     maps: list[Tensor] = []
     handles = [stage.register_forward_hook(lambda module, x, y: maps.append(y)) for stage in stages]
     try:

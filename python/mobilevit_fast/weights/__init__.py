@@ -10,7 +10,7 @@ from mobilevit_fast.weights.checkpoint import (
     with_new_classifier,
 )
 from mobilevit_fast.weights.convert import find_config, to_canonical, to_timm, to_transformers
-from mobilevit_fast.weights.hub import HUB_IDS
+from mobilevit_fast.weights.hub import HUB_IDS, upload
 from mobilevit_fast.weights.integers import Grid, silu_table
 from mobilevit_fast.weights.pretrained import save_pretrained
 from mobilevit_fast.weights.quantized import LayerFormat, QuantizedCheckpoint, save_quantized
@@ -40,6 +40,7 @@ __all__ = [
     "to_canonical",
     "to_timm",
     "to_transformers",
+    "upload",
     "with_new_classifier",
     "write_safetensors",
 ]

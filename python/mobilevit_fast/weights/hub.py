@@ -1,7 +1,8 @@
-"""Downloads from the Hugging Face hub, through its own client and cache."""
+"""To and from the Hugging Face hub, through its own client and cache."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 HUB_IDS = {
@@ -55,3 +56,38 @@ def download(source: str) -> Path:
         f"{source!r} is no folder here and could not be fetched from the hub; "
         f"check the name and the connection, or give a folder with the files ({reason})"
     ) from failure
+
+
+def upload(folder: Path, repository: str, *, private: bool = False, leave_out: Sequence[str] = ()) -> str:
+    """Push a folder to the model repository "org/name" of the hub, which is made if need be.
+
+    The client finds the user's token by itself.
+
+    Args:
+        leave_out: patterns of files that stay here.
+
+    Returns:
+        the address of the repository.
+
+    Raises:
+        OSError: the hub refuses it or cannot be reached; the folder stays as it is.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    try:
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=address.repo_id,
+            folder_path=folder,
+            ignore_patterns=list(leave_out),
+            commit_message="Upload model",
+        )
+    except Exception as error:
+        # The client lets the errors of its HTTP library through, and that library has changed over time.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise OSError(
+            f"{str(folder)!r} could not be pushed to {repository!r}; check the name, the connection and the "
+            f"token, and push the folder again ({reason})"
+        ) from error
+    return str(address)
