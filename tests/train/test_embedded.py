@@ -50,9 +50,9 @@ def test_training_lowers_the_loss(data):
 
 def test_the_average_follows_the_model(data):
     trainer = Trainer(RECIPE, NAMES)
-    start = trainer.average.stem.conv.weight.clone()
+    start = trainer.average.model.stem.conv.weight.clone()
     run(trainer, data, 1)
-    average, model = trainer.average.stem.conv.weight, trainer.model.stem.conv.weight
+    average, model = trainer.average.model.stem.conv.weight, trainer.model.stem.conv.weight
     assert not torch.equal(average, start)
     assert (average - model).abs().max() < (start - model).abs().max()
 
@@ -67,8 +67,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(data, tmp_path):
     second.load(tmp_path / "state.pt")
     run(second, data, 1)
     assert second.epoch == unbroken.epoch
-    for name, tensor in unbroken.average.state_dict().items():
-        torch.testing.assert_close(second.average.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+    for name, tensor in unbroken.average.model.state_dict().items():
+        torch.testing.assert_close(second.average.model.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):

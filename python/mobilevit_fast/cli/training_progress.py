@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from types import TracebackType
@@ -18,7 +17,6 @@ class TrainingProgress:
     def __init__(self) -> None:
         self._bar: Any = None
         self._task: Any = None
-        self._epoch = 0
         self._began: tuple[float, int] | None = None
 
     def __enter__(self) -> TrainingProgress:
@@ -36,8 +34,7 @@ class TrainingProgress:
             self._began = time.monotonic(), progress.step - 1
         if sys.stderr.isatty():
             self._advance(progress)
-        elif progress.validation is not None and math.floor(progress.epoch) > self._epoch:
-            self._epoch = math.floor(progress.epoch)
+        elif progress.is_measured:
             print(describe(progress, self._left(progress)), file=sys.stderr, flush=True)
 
     def _left(self, progress: Progress) -> float:

@@ -1,1 +1,1 @@
-"""Training: the embedded demonstration model."""
+"""Training: fine-tuning, distillation, and the embedded demonstration model."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+
+from mobilevit_fast.evaluation import load_dataset
+from mobilevit_fast.image import load_image
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,12 @@ def read_parquet(path: Path) -> ImageSet:
 
     Raises FileNotFoundError where there is no such file and ValueError where it does not name its classes.
     """
-    from pyarrow import parquet
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; the folder must hold train.parquet and test.parquet")
-    table = parquet.read_table(path)
-    try:
-        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-        names = tuple(features["label"]["names"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no class names; its column 'label' must be a ClassLabel") from error
-    encoded = table["image"].combine_chunks().field("bytes")
-    images = np.stack([np.asarray(Image.open(io.BytesIO(item.as_py())).convert("RGB")) for item in encoded])
-    return ImageSet(images, table["label"].to_numpy().astype(np.int64), names)
+    data = load_dataset(path)
+    if data.names is None:
+        raise ValueError(f"{path} holds no class names; its column 'label' must be a ClassLabel")
+    return ImageSet(
+        np.stack([np.asarray(load_image(image)) for image in data.images]), data.labels, data.names
+    )
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:

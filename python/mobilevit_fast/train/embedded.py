@@ -13,7 +13,6 @@ from it.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import math
 import time
@@ -28,7 +27,9 @@ from torch.nn import functional
 from mobilevit_fast.config import get_config
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import MobileViT, from_pretrained
+from mobilevit_fast.train.average import WeightAverage
 from mobilevit_fast.train.cifar import ImageSet, augment, read_parquet, resize, to_input
+from mobilevit_fast.train.parameters import parameter_groups
 from mobilevit_fast.weights import save_checkpoint
 
 
@@ -80,13 +81,9 @@ class Trainer:
         if start is not None:
             model.load_state_dict(from_pretrained(start).state_dict())
         self.model = model.to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.average = WeightAverage(self.model, recipe.ema_decay)
+        groups = parameter_groups(self.model, recipe.learning_rate, recipe.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
 
     def run_epoch(self, images: Tensor, labels: Tensor) -> float:
         """One pass over uint8 images [N, S, S, 3] in a shuffled order; returns the mean loss."""
@@ -108,18 +105,10 @@ class Trainer:
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
             self.optimizer.step()
-            self._update_average(self.epoch * steps + step)
+            self.average.update(self.model, self.epoch * steps + step)
             total += loss.item()
         self.epoch += 1
         return total / steps
-
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        # A young average follows the model closely, else it would remember the random start.
-        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
-        pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
-        kept, new = zip(*((a, b) for a, b in pairs if a.is_floating_point()), strict=True)
-        torch._foreach_lerp_(kept, new, 1 - decay)
 
     def save(self, path: Path) -> None:
         """Write all state beside `path` and rename it there."""
@@ -127,7 +116,7 @@ class Trainer:
             "recipe": dataclasses.asdict(self.recipe),
             "epoch": self.epoch,
             "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         partial = path.with_name(path.name + ".partial")
@@ -143,7 +132,7 @@ class Trainer:
             )
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
+        self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
@@ -176,12 +165,12 @@ def train(
         size = recipe.size_at(trainer.epoch)
         started = time.monotonic()
         loss = trainer.run_epoch(images, labels)
-        top1 = accuracy(trainer.average, resize(test.images, size), test.labels)
+        top1 = accuracy(trainer.average.model, resize(test.images, size), test.labels)
         trainer.save(checkpoint)
         seconds = time.monotonic() - started
         progress = f"epoch {trainer.epoch}/{recipe.epochs} {size}px {seconds:.0f}s"
         report(log, f"{progress} loss {loss:.4f} top-1 {top1:.4f}")
-    return trainer.average
+    return trainer.average.model
 
 
 def report(log: Path, line: str) -> None:

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over processes: each has the whole of it, so that each one's gradient is the sum of all."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(tensor: Tensor) -> Tensor:
+    return _Sum.apply(tensor)
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
@@ -22,12 +43,12 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         count = input.numel() // channels
         values = input.float()
         sums = torch.cat([values.sum((0, 2, 3)), values.new_full((1,), count)])
-        sums = all_reduce(sums)
+        sums = _sum_over_processes(sums)
         total = sums[-1].detach()
         mean = sums[:-1] / total
         # In two passes: the difference of large sums would lose the digits of a small variance.
         centred = values - mean.view(shape)
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / total
+        variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / total
         self._keep(mean.detach(), variance.detach(), total)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return torch.addcmul(self.bias.view(shape), centred, scale.view(shape)).to(input.dtype)

@@ -29,7 +29,8 @@ class Progress:
         step, steps: optimizer steps done and altogether.
         epoch, epochs: the same in passes over the images.
         loss, accuracy: of the last training batch; accuracy is the share of right first answers.
-        validation: top-1 after the last epoch, where it has been measured.
+        validation: top-1 on the validation images when it was last measured, if it was.
+        is_measured: whether that was just now.
     """
 
     step: int
@@ -39,6 +40,7 @@ class Progress:
     loss: float
     accuracy: float
     validation: float | None
+    is_measured: bool
 
 
 Report = Callable[[Progress], None]
@@ -139,7 +141,7 @@ class _Steps(TrainerCallback):
         if plan.average is not None:
             plan.average.update(self.trainer.model, state.global_step - 1)
         if plan.report is not None:
-            plan.report(self._progress(state))
+            plan.report(self._progress(state, is_measured=False))
         return self._log_when_saving(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -147,7 +149,7 @@ class _Steps(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.plan.report is not None and self.trainer.is_in_train:
-            self.trainer.plan.report(self._progress(state))
+            self.trainer.plan.report(self._progress(state, is_measured=True))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.should_save:
@@ -160,7 +162,7 @@ class _Steps(TrainerCallback):
         control.should_log = control.should_log or control.should_save
         return control
 
-    def _progress(self, state: Any) -> Progress:
+    def _progress(self, state: Any, *, is_measured: bool) -> Progress:
         measured = [entry["eval_accuracy"] for entry in state.log_history if "eval_accuracy" in entry]
         trainer = self.trainer
         return Progress(
@@ -171,6 +173,7 @@ class _Steps(TrainerCallback):
             loss=trainer.last_loss,
             accuracy=trainer.last_accuracy,
             validation=measured[-1] if measured else None,
+            is_measured=is_measured,
         )
 
 
