@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mobilevit_fast import _C
+from stub_hub import hub  # noqa: F401, a fixture
 
 ISA_TABLES = _C.isa_tables()
 

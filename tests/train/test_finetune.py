@@ -35,8 +35,9 @@ def changed(**fields):
 
 
 def picture(label, seed):
-    """Noise whose colour tells the class."""
-    pixels = np.random.default_rng((label, seed)).normal((40, 180, 90)[label], 25, (36, 40, 3))
+    """Noise over a ramp; the colour tells the class."""
+    pixels = np.random.default_rng((label, seed)).normal((60, 180, 90)[label], 20, (36, 40, 3))
+    pixels += np.linspace(-40, 40, 40)[None, :, None]
     if label == 2:
         pixels[..., 0] = 230
     return np.clip(pixels, 0, 255).astype(np.uint8)
@@ -294,7 +295,7 @@ def test_a_full_disk_is_told_as_such(start, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"no space left on the device .* checkpoints need") as caught:
         finetune(splits(), start, tmp_path / "out", SMALL)
     assert caught.value.errno == 28
-    free = iter([1e12, 1e12, 1000, 1000, 1000])
+    free = iter([1e12, 1000, 1000])
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage._replace(free=next(free)))
 
     def fail(*arguments, **options):

@@ -8,6 +8,12 @@ from pathlib import Path
 CONVERTED = "refs/convert/parquet"
 """Where the hub keeps its own conversion of data sets that are in other formats."""
 
+TRAINING = ("train", "training")
+VALIDATION = ("validation", "valid", "val", "dev", "test", "testing")
+"""Names of splits; of several to measure on, the first of these that exists is taken."""
+
+SPLITS = (*TRAINING, *VALIDATION)
+
 _ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -43,7 +49,7 @@ def download_data(source: str) -> Path:
             continue
         files = list(folder.rglob("*.parquet"))
         if files:
-            return _one_configuration(folder, files, source)
+            return one_configuration(folder, files, source)
     reason = next(iter(str(failure or "it holds no parquet files").strip().splitlines()), "")
     raise FileNotFoundError(
         f"{source!r} is no file or folder here, and no data set of parquet files could be fetched from the "
@@ -51,12 +57,16 @@ def download_data(source: str) -> Path:
     ) from failure
 
 
-def _one_configuration(folder: Path, files: list[Path], source: str) -> Path:
-    """Data sets of several configurations have a folder for each, and in it one for each split."""
-    parents = sorted({file.relative_to(folder).parts[0] for file in files if file.parent.parent != folder})
-    if len(parents) > 1 and all(file.parent.parent != folder for file in files):
+def one_configuration(folder: Path, files: list[Path], source: str) -> Path:
+    """The folder, if its files belong together: each configuration of a data set has a folder of its own.
+
+    Raises ValueError where there are several.
+    """
+    tops = {path.parts[0] for file in files if len((path := file.relative_to(folder)).parts) > 1}
+    names = sorted(top for top in tops if top.lower() not in SPLITS)
+    if len(names) > 1:
         raise ValueError(
-            f"{source!r} has several configurations: {', '.join(parents)}; "
+            f"{source!r} has several configurations: {', '.join(names)}; "
             "download it and name the folder of one"
         )
     return folder

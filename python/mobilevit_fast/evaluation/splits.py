@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
-from mobilevit_fast.evaluation.hub_data import download_data, is_hub_id
+from mobilevit_fast.evaluation.hub_data import SPLITS, TRAINING, VALIDATION, download_data, is_hub_id
 from mobilevit_fast.evaluation.tables import SUFFIXES, Columns, from_table, read_tables
-
-TRAINING = ("train", "training")
-VALIDATION = ("validation", "valid", "val", "dev", "test", "testing")
-"""Names of splits; of several to measure on, the first of these that exists is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +98,7 @@ def _from_folder(folder: Path, columns: Columns | None) -> Splits:
     parts = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
     if not any(name in parts for name in TRAINING):
         return Splits(load_dataset(folder))
-    wanted = {name: path for name, path in parts.items() if name in (*TRAINING, *VALIDATION)}
+    wanted = {name: path for name, path in parts.items() if name in SPLITS}
     return _choose({name: load_dataset(path) for name, path in wanted.items()}, repr(str(folder)))
 
 
@@ -124,7 +120,7 @@ def _split_of(path: Path) -> str:
     """The split that a file's name, or else a folder above it, is called after; "train" if none is."""
     for part in reversed(path.with_suffix("").parts):
         for word in re.split(r"[^a-z]+", part.lower()):
-            if word in (*TRAINING, *VALIDATION):
+            if word in SPLITS:
                 return word
     return TRAINING[0]
 
