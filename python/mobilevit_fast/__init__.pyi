@@ -30,6 +30,10 @@ from mobilevit_fast.serve import DeadlineError as DeadlineError
 from mobilevit_fast.serve import QueueFullError as QueueFullError
 from mobilevit_fast.session import Prediction as Prediction
 from mobilevit_fast.session import Session as Session
+from mobilevit_fast.train.augment import Augmentation as Augmentation
+from mobilevit_fast.train.finetune import finetune as finetune
+from mobilevit_fast.train.parameters import Trained as Trained
+from mobilevit_fast.train.recipe import Recipe as Recipe
 from mobilevit_fast.weights import Checkpoint as Checkpoint
 from mobilevit_fast.weights import load_checkpoint as load_checkpoint
 from mobilevit_fast.weights import save_checkpoint as save_checkpoint
