@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace mvf {
@@ -60,6 +64,28 @@ std::vector<CpuFeature> Detect() {
   for (const FeatureBit& bit : kFeatureBits) features.push_back({bit.name, Usable(bit, saved)});
   return features;
 }
+
+#elif defined(__aarch64__)
+
+// Arm Architecture Reference Manual: every 64-bit processor has NEON, the others are optional.
+#if defined(__linux__)
+// Bits of Linux's HWCAP and HWCAP2, which headers older than the kernel lack.
+bool HasDotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }
+bool HasI8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }
+#elif defined(__APPLE__)
+bool SystemHas(const char* name) {
+  int value = 0;
+  size_t size = sizeof(value);
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool HasDotprod() { return SystemHas("hw.optional.arm.FEAT_DotProd"); }
+bool HasI8mm() { return SystemHas("hw.optional.arm.FEAT_I8MM"); }
+#else
+bool HasDotprod() { return false; }
+bool HasI8mm() { return false; }
+#endif
+
+std::vector<CpuFeature> Detect() { return {{"neon", true}, {"dotprod", HasDotprod()}, {"i8mm", HasI8mm()}}; }
 
 #else
 

@@ -40,6 +40,15 @@ const std::vector<Candidate>& Candidates() {
      Avx512Bf16Table,
      {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_bf16"}},
 #endif
+#if defined(MVF_HAS_NEON)
+    {"neon", DType::kF32, NeonTable, {"neon"}},
+#endif
+#if defined(MVF_HAS_NEON_DOTPROD)
+    {"neon_dotprod", DType::kF32, NeonDotprodTable, {"neon", "dotprod"}},
+#endif
+#if defined(MVF_HAS_NEON_I8MM)
+    {"neon_i8mm", DType::kF32, NeonI8mmTable, {"neon", "dotprod", "i8mm"}},
+#endif
   };
   return candidates;
 }

@@ -14,6 +14,9 @@ const KernelTable* Avx2Table();
 const KernelTable* Avx512Table();
 const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
+const KernelTable* NeonTable();
+const KernelTable* NeonDotprodTable();
+const KernelTable* NeonI8mmTable();
 
 // What a network computes in: kInt8 takes a table of float elements that has 8-bit kernels beside them.
 enum class Precision { kFp32, kBf16, kInt8 };

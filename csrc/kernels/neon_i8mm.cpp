@@ -1,0 +1,35 @@
+// The NEON table with 8-bit kernels by usdot. Compiled with its flag: nothing but NeonI8mmTable may leave
+// this file.
+#include "kernels/dispatch.h"
+#include "kernels/int8_kernels.h"
+
+// The vector types, then what is written over them.
+// clang-format off
+#include "kernels/vec_neon-inl.h"
+#include "kernels/math-inl.h"
+#include "kernels/dot_f32-inl.h"
+#include "kernels/table-inl.h"
+#include "kernels/int8_vec_neon-inl.h"
+#include "kernels/int8_dot_i8mm-inl.h"
+#include "kernels/int8_attention_neon-inl.h"
+#include "kernels/int8_table-inl.h"
+// clang-format on
+
+namespace mvf {
+namespace {
+
+KernelTable WithDot(KernelTable table) {
+  static constexpr Int8Kernels int8 = MakeInt8Kernels();
+  table.name = "neon_i8mm";
+  table.int8 = &int8;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable* NeonI8mmTable() {
+  static const KernelTable table = WithDot(*NeonTable());
+  return &table;
+}
+
+}  // namespace mvf
