@@ -125,6 +125,8 @@ def export(
         checks = compare(
             driver.load(job, folder / path.name), session, options, source.preprocessing, photographs
         )
+        if hasattr(driver, "further_checks"):
+            checks += driver.further_checks(job, folder / path.name, session)
         bound = chosen.bounds[options.precision]
         ending = "" if all(check.max_relative_error <= bound for check in checks) else FAILED
         report = Report(

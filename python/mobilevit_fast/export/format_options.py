@@ -33,6 +33,36 @@ def question(default: Any, help: str, choices: tuple[str, ...] | None = None) ->
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
+RUNTIMES = ("litert", "tflite-runtime")
+
+
+@dataclass(frozen=True)
+class LitertOptions(FormatOptions):
+    """Of format "litert".
+
+    Attributes:
+        channels_last: take images as [N, H, W, 3], as cameras and most TFLite models have them; else
+            [N, 3, H, W].
+        runtime: the oldest that has to run the file. "tflite-runtime" is the package of before LiteRT, which
+            boards may still have; it takes no model with layers that quantise their inputs at run time.
+    """
+
+    channels_last: bool = question(False, "take images as [N, H, W, 3]")
+    runtime: str = question("litert", f"the oldest to run on: {' or '.join(RUNTIMES)}", RUNTIMES)
+
+
+@dataclass(frozen=True)
+class TensorflowOptions(FormatOptions):
+    """Of format "tensorflow".
+
+    Attributes:
+        image_bytes: give the model a second signature, that takes JPEG and PNG files as strings and does all
+            of the preprocessing inside.
+    """
+
+    image_bytes: bool = question(False, "a second signature, which takes JPEG and PNG files as strings")
+
+
 @dataclass(frozen=True)
 class WebOptions(FormatOptions):
     """Of format "web"."""

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mobilevit_fast.export.format_options import FormatOptions, WebOptions
+from mobilevit_fast.export.format_options import (
+    FormatOptions,
+    LitertOptions,
+    TensorflowOptions,
+    WebOptions,
+)
 
 if TYPE_CHECKING:
     from mobilevit_fast.export.job import Job
@@ -26,7 +31,11 @@ OLDEST_TORCH = (2, 13)
 
 
 class Driver(Protocol):
-    """What the module of a format has."""
+    """What the module of a format has.
+
+    One whose models can be asked in another way too has also `further_checks(job, path, session)`, which
+    gives a tuple of `Check`.
+    """
 
     def write(self, job: Job, path: Path) -> None:
         """Writes the model to `path`, in an empty folder, and beside it what belongs to it."""
@@ -141,6 +150,29 @@ _ROWS = (
         extra="executorch",
         dynamic_batch=False,
         dynamic_size=False,
+    ),
+    Format(
+        name="litert",
+        summary="LiteRT, formerly TFLite: .tflite for phones and boards, for one or more numbers of images",
+        suffix=".tflite",
+        modules=("torch", "litert_torch", "ai_edge_litert"),
+        bounds=_BOUNDS,
+        runtime="ai_edge_litert",
+        extra="litert",
+        dynamic_batch=False,
+        dynamic_size=False,
+        several_batches=True,
+        options=LitertOptions,
+    ),
+    Format(
+        name="tensorflow",
+        summary="SavedModel: TensorFlow and TensorFlow Serving",
+        suffix="",
+        modules=("torch", "tensorflow"),
+        bounds={"fp32": _BOUNDS["fp32"]},
+        runtime="tensorflow",
+        extra="tensorflow",
+        options=TensorflowOptions,
     ),
     Format(
         name="torch",

@@ -27,12 +27,15 @@ _LARGEST_SIZE = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """`source` in `format_name` as `options` say; raw pixels are traced as `raw_dtype`."""
+    """`source` in `format_name` as `options` say; raw pixels are traced as `raw_dtype`, and quantised models
+    as a `quantized_network`.
+    """
 
     source: Checkpoint | QuantizedCheckpoint
     format_name: str
     options: Options
     raw_dtype: torch.dtype = torch.uint8
+    quantized_network: type[QuantizedExportNetwork] = QuantizedExportNetwork
 
     @cached_property
     def network(self) -> nn.Module:
@@ -93,7 +96,7 @@ class Job:
     def _network(self) -> ExportNetwork:
         source = self.source
         if isinstance(source, QuantizedCheckpoint):
-            return QuantizedExportNetwork(source, SPLITS[self.format_name])
+            return self.quantized_network(source, SPLITS[self.format_name])
         weights = Folding(source.config, source.tensors)
         if self.options.keep_custom_ops:
             return NativeNetwork(source.config, weights)

@@ -136,8 +136,10 @@ STANDARD: Mapping[str, Lowering | str] = {
 LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "onnx": STANDARD,
     "openvino": STANDARD,
+    "litert": STANDARD,
     "ncnn": STANDARD,
     "executorch": STANDARD,
+    "tensorflow": STANDARD,
     "torch": STANDARD,
     "triton": STANDARD,
     "web": STANDARD,
@@ -150,8 +152,10 @@ NODES: Mapping[str, Mapping[str, Lowering]] = {"onnx": onnx_nodes.NODES}
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),
     "openvino": LowRankPatchSplit(),
+    "litert": LowRankPatchSplit(),
     "ncnn": LowRankPatchSplit(),
     "executorch": LowRankPatchSplit(),
+    "tensorflow": LowRankPatchSplit(),
     "torch": PatchSplit(),
     "triton": PatchSplit(),
     "web": LowRankPatchSplit(),

@@ -57,6 +57,9 @@ class ExportNetwork(nn.Module):
     def buffer(self, name: str) -> Tensor:
         return getattr(self, _attribute(name))
 
+    def has(self, name: str) -> bool:
+        return hasattr(self, _attribute(name))
+
     def layer(self, name: str) -> tuple[Tensor, Tensor]:
         """Weight and bias."""
         return self.buffer(f"{name}.weight"), self.buffer(f"{name}.bias")
@@ -97,8 +100,7 @@ class ExportNetwork(nn.Module):
         return self.fuse(f"{name}.fuse", x, blocks.to_map(y))
 
     def transformer_layer(self, name: str, x: Tensor) -> Tensor:
-        qkv = self.linear(f"{name}.attention.qkv", self.standardise(f"{name}.norm1", x))
-        mixed = self.attention(f"{name}.attention", qkv)
+        mixed = self.attend(f"{name}.attention", self.standardise(f"{name}.norm1", x))
         x = self.linear(f"{name}.attention.projection", mixed, residual=x)
         hidden = self.linear(f"{name}.ffn.up", self.standardise(f"{name}.norm2", x), silu=True)
         return self.linear(f"{name}.ffn.down", hidden, residual=x)
@@ -117,6 +119,9 @@ class ExportNetwork(nn.Module):
 
     def linear(self, name: str, x: Tensor, *, silu: bool = False, residual: Tensor | None = None) -> Tensor:
         return ops.linear(x, *self.layer(name), residual=residual, silu=silu)
+
+    def attend(self, name: str, x: Tensor) -> Tensor:
+        return self.attention(name, self.linear(f"{name}.qkv", x))
 
     def attention(self, name: str, qkv: Tensor) -> Tensor:
         return ops.attention(qkv, self.config.num_heads, patch_size=(1, 1))

@@ -119,12 +119,11 @@ def compare(
     for batch, size in check_sizes(options):
         if size not in known:
             pictures = _pictures(images, max(IMAGES, *options.batches, 1), size, rule)
-            expected = session.run(pictures.pixels)
-            known[size] = pictures, softmax(expected) if options.softmax else expected
+            known[size] = pictures, expected_answers(session, pictures.pixels, options)
         pictures, expected = known[size]
         given = pictures.given(options.raw_pixels)
         found = np.concatenate([run(part) for part in _batches(given, batch)])
-        checks.append(_check(batch, size, found, expected[: len(found)]))
+        checks.append(check(batch, size, found, expected[: len(found)]))
     return tuple(checks)
 
 
@@ -144,7 +143,14 @@ def _batches(images: np.ndarray, batch: int) -> list[np.ndarray]:
     return [images[start : start + batch].copy() for start in starts]
 
 
-def _check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.ndarray) -> Check:
+def expected_answers(session: Session, pixels: np.ndarray, options: Options) -> np.ndarray:
+    """What the exported model should answer to preprocessed images."""
+    logits = session.run(pixels)
+    return softmax(logits) if options.softmax else logits
+
+
+def check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.ndarray) -> Check:
+    """One comparison of answers [N, classes]."""
     if found.shape != expected.shape:
         raise ValueError(f"the exported model answers {list(found.shape)}, expected {list(expected.shape)}")
     error = np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max()
