@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import json
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from running_server import LONG, read_reply, wait_until
+from server_process import server_process
 
 from checkpoints import random_checkpoint
 from mobilevit_fast import Session, cli
@@ -26,42 +23,19 @@ from photographs import encoded, photograph
 CAT = Path(__file__).resolve().parent.parent / "data" / "cat.jpg"
 
 
-@contextmanager
-def process(*arguments):
-    """The command on a free port: (process, address), ended when the block ends."""
-    command = [sys.executable, "-m", "mobilevit_fast", "serve", "--port", "0", "--json", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            line = server.stdout.readline()
-            assert line, server.stderr.read()
-            yield server, urlsplit(json.loads(line)["url"]).netloc
-        finally:
-            server.kill()
-
-
-def post(address, path, body):
-    connection = http.client.HTTPConnection(address, timeout=LONG)
-    try:
-        connection.request("POST", path, body)
-        return read_reply(connection)
-    finally:
-        connection.close()
-
-
-def versions(address):
-    return {model["version"] for model in json.loads(post(address, "/v2/repository/index", b"").body)}
+def versions(server):
+    return {model["version"] for model in server.request("POST", "/v2/repository/index", b"").json}
 
 
 class Load:
     """Clients that ask again and again, each answer checked against its image's.
 
-    A request counts as lost if it was sent and came back with anything but its own answer. After `stopping`
-    is set, a refused connection, or one closed before a word of the answer, is the server's end.
+    A request counts as lost if its client was connected and it came back with anything but its own answer.
+    A client ends when its next connection is refused.
     """
 
     def __init__(self, address, images, expected, clients=6):
         self.address, self.images, self.expected = address, images, expected
-        self.stopping = threading.Event()
         self.answered = 0
         self.lost = []
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
@@ -73,7 +47,8 @@ class Load:
         while True:
             number = (number + 1) % len(self.images)
             try:
-                connection.connect() if connection.sock is None else None
+                if connection.sock is None:
+                    connection.connect()
             except ConnectionError:
                 break
             try:
@@ -101,25 +76,24 @@ def photos():
 
 
 def test_sigterm_under_load_loses_no_request_and_ends_with_0(photos):
-    with process("--no-request-log") as (server, address):
-        load = Load(address, *photos)
+    with server_process("--no-request-log") as server:
+        load = Load(server.address, *photos)
         wait_until(lambda: load.answered > 20)
         server.send_signal(signal.SIGTERM)
         load.join()
         assert server.wait(LONG) == 0
-        errors = server.stderr.read()
+        events = [line["event"] for line in server.log()]
     assert not load.lost
-    events = [json.loads(line)["event"] for line in errors.splitlines()]
     assert events == ["listening", "shutting down", "stopped"]
 
 
 def test_sighup_under_load_reloads_and_loses_no_request(photos):
-    with process() as (server, address):
-        load = Load(address, *photos)
+    with server_process() as server:
+        load = Load(server.address, *photos)
         wait_until(lambda: load.answered)
         for version in ("2", "3"):
             server.send_signal(signal.SIGHUP)
-            wait_until(lambda wanted=version: versions(address) == {wanted})
+            wait_until(lambda wanted=version: versions(server) == {wanted})
         server.send_signal(signal.SIGTERM)
         load.join()
         assert server.wait(LONG) == 0
@@ -177,9 +151,7 @@ def test_without_the_extra_the_remedy_is_named(capsys, monkeypatch):
 def test_a_token_comes_from_the_environment_or_a_file(tmp_path, monkeypatch, photos):
     (tmp_path / "token").write_text("secret\n")
     monkeypatch.setenv("MOBILEVIT_FAST_TOKEN", "other")
-    with process("--token-file", str(tmp_path / "token")) as (_, address):
-        assert post(address, "/classify", photos[0][0]).status == 401
-        connection = http.client.HTTPConnection(address, timeout=LONG)
-        connection.request("POST", "/classify", photos[0][0], {"Authorization": "Bearer secret"})
-        assert read_reply(connection).status == 200
-        connection.close()
+    with server_process("--token-file", str(tmp_path / "token")) as server:
+        assert server.request("POST", "/classify", photos[0][0]).status == 401
+        good = {"Authorization": "Bearer secret"}
+        assert server.request("POST", "/classify", photos[0][0], good).status == 200

@@ -31,11 +31,13 @@ def log(
 
 
 def start_logging(stream: TextIO | None = None) -> None:
-    """Sends this server's lines, and uvicorn's warnings, to `stream`, by default standard error."""
+    """Sends this process's lines, and the warnings of all that it uses, to `stream`, by default stderr."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name, level in (("mobilevit_fast.serve", logging.INFO), ("uvicorn.error", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(level)
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(logging.INFO)
+    # It warns of each broken form; the line of the request says so already.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
