@@ -27,6 +27,7 @@ PYTHON_MAY_USE = {
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
     "offline": {"image", "session", "weights"},
+    "integrations": {"session", "serve"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"ops"},
     "evaluation": LEAVES | {"decode_ahead"},
@@ -50,6 +51,17 @@ PYTHON_MAY_USE = {
     "__main__": {"cli"},
 }
 """Part of the package -> parts whose modules it may import, besides its own."""
+
+WITHOUT_TORCH = LEAVES | {
+    "folding",
+    "lower",
+    "decode_ahead",
+    "evaluation",
+    "session",
+    "serve",
+    "offline",
+    "integrations",
+}
 
 CPP_MAY_INCLUDE = {
     "base": set(),
@@ -123,9 +135,7 @@ def test_only_the_module_knows_python(folder):
             assert "pybind11" not in path.read_text(), path
 
 
-@pytest.mark.parametrize(
-    "part", sorted(LEAVES | {"folding", "lower", "decode_ahead", "evaluation", "session", "serve", "offline"})
-)
+@pytest.mark.parametrize("part", sorted(WITHOUT_TORCH))
 def test_the_runtime_half_names_no_torch(part):
     """weights may load torch to read a pickled file, and only inside a function."""
     files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else (PACKAGE / part).rglob("*.py")

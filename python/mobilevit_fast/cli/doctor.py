@@ -28,6 +28,7 @@ EXTRAS = {
     "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "openvino": ("torch", "openvino"),
     "serve": ("fastapi", "uvicorn", "httptools", "uvloop", "python_multipart"),
+    "ray": ("ray",),
     "bench": ("matplotlib", "torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
 }
 """Optional extras of the package -> the modules that each brings."""
