@@ -38,7 +38,8 @@ def find_checkpoint(parent: Path, settings: Mapping[str, Any]) -> Path | None:
     """
     for folder in parent.glob(f"{_PREFIX}*"):
         if not (folder / _MARKER).is_file():
-            shutil.rmtree(folder)
+            # Another process of the same training may be removing it as well.
+            shutil.rmtree(folder, ignore_errors=True)
     newest = _newest(parent)
     if newest is None:
         return None

@@ -107,9 +107,10 @@ def finetune(
     began = time.monotonic()
     if not (resume and _is_written(folder)):
         trained = phases.train_float(start)
-        if not is_first:
-            return None
-        trained.save_pretrained(folder)
+        if is_first:
+            trained.save_pretrained(folder)
+    if not is_first:
+        return None
     written = from_pretrained(folder)
     made = Finetuned(
         folder,
