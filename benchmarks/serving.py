@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -136,13 +137,18 @@ def running(
         if not path.exists():
             export(folder / "model", "onnx", path)
         command = [str(Path(__file__).with_name(PEERS[server])), str(path)]
-    process = subprocess.Popen([sys.executable, *command, *threads], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *command, *threads], stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         wait_for(port, process)
         yield port, process
     finally:
         process.terminate()
         process.wait()
+        # LitServe leaves its workers behind.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(port: int, process: subprocess.Popen) -> None:
