@@ -189,7 +189,8 @@ def use_row(monkeypatch, **changes):
         ({"dynamic_batch": False}, {}, [1]),
         ({"batches": (5,)}, {}, [5]),
         ({"batches": (9,)}, {}, [9]),
-        ({}, {"dynamic_batch": False}, [1]),
+        ({}, {"batches": (1,)}, [1]),
+        ({"dynamic_batch": True}, {"batches": (1,)}, [1, 8]),
         ({}, {"dynamic_batch": False, "batches": (1, 4), "several_batches": True}, [1, 4]),
         ({"batches": (3, 2)}, {"several_batches": True}, [2, 3]),
     ],
@@ -212,7 +213,7 @@ def test_numbers_of_images(tmp_path, checkpoint, fake, monkeypatch, given, row, 
     ],
 )
 def test_what_a_format_lacks_is_named(tmp_path, checkpoint, fake, monkeypatch, options, message):
-    use_row(monkeypatch, dynamic_batch=False, dynamic_size=False)
+    use_row(monkeypatch, dynamic_batch=False, dynamic_size=False, batches=(1,))
     with pytest.raises(ValueError, match=message):
         export(checkpoint, "onnx", tmp_path / "a.onnx", **options)
 

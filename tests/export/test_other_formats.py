@@ -71,6 +71,19 @@ def test_openvino(tmp_path, checkpoint, precision):
     assert error(found, mvf.Session(checkpoint).run(images)) < (TOLERANCE if precision == "fp32" else 5e-3)
 
 
+def test_openvino_multiplies_integers(tmp_path, checkpoint, quantized):
+    openvino = pytest.importorskip("openvino")
+    path = tmp_path / "model.xml"
+    assert export(quantized, "openvino", path).passed
+    parameters = sum(array.size for array in checkpoint.tensors.values())
+    assert (tmp_path / "model.bin").stat().st_size < 1.4 * parameters
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    facts = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+    layers = [fact for fact in facts if fact["layerType"].astype(str) in ("Convolution", "FullyConnected")]
+    assert len(layers) == len(quantized.checkpoint().weights)
+    assert {fact["runtimePrecision"].astype(str) for fact in layers} <= {"u8", "i8"}
+
+
 def test_a_model_repository_for_triton(tmp_path, checkpoint):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -47,8 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=positive,
         nargs="+",
         metavar="N",
-        help="take so many images at once; several numbers where the format can. default: any number",
+        help="take so many images at once; several numbers where the format can. default: any number, or 1",
     )
+    parser.add_argument("--dynamic-batch", action="store_true", help="take any number of images at once")
     parser.add_argument("--dynamic-size", action="store_true", help="take any multiples of 32 pixels from 96")
     parser.add_argument(
         "--raw-pixels",
@@ -94,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.output,
                 precision=arguments.precision,
                 size=arguments.size,
+                dynamic_batch=arguments.dynamic_batch or None,
                 batches=arguments.batch,
                 dynamic_size=arguments.dynamic_size,
                 raw_pixels=arguments.raw_pixels,

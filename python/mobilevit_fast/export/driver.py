@@ -73,7 +73,8 @@ def export(
         precision: "fp32", "fp16" or "int8"; the last for quantised models, and only those. None for what the
             model is in.
         size: (height, width) of the images in pixels; None for the model's own.
-        dynamic_batch: take any number of images at once, or only one; None for any where the format can.
+        dynamic_batch: take any number of images at once, or only one; None for what the format's models
+            take for the most part: any number, in those that can.
         batches: numbers of images to take at once, and no others; one number, or where the format can,
             several.
         dynamic_size: take images of any multiples of 32 pixels from 96.
@@ -164,7 +165,7 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
     for output in chosen.outputs(path):
         if output.exists() and not force:
             raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
-        if output.is_dir() and chosen.suffix:
+        if output.is_dir() and not chosen.is_folder:
             raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
 
 
@@ -186,9 +187,7 @@ def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str
 
 def _choose_batches(dynamic: bool | None, wanted: Sequence[int] | None, chosen: Format) -> tuple[int, ...]:
     if wanted is None:
-        wanted = (1,) if dynamic is False else ()
-        if dynamic is None and not chosen.dynamic_batch:
-            wanted = chosen.batches
+        wanted = chosen.batches if dynamic is None else () if dynamic else (1,)
     elif dynamic or not wanted:
         raise ValueError(f"give either dynamic_batch or numbers of images in batches, got {wanted!r}")
     if not wanted and not chosen.dynamic_batch:

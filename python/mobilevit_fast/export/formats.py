@@ -54,7 +54,8 @@ class Format:
     Attributes:
         name: also of its row in `mapping.LOWERINGS`; its driver module is `<name>_format`.
         summary: one line.
-        suffix: of the file; "" for a folder.
+        suffix: of the file or folder.
+        is_folder: whether it is a folder.
         modules: what writing and checking need.
         bounds: precision that it has -> greatest relative error against the source.
         runtime: module, or package of another kind, that runs it.
@@ -64,7 +65,7 @@ class Format:
         dynamic_batch: whether a model can take any number of images.
         dynamic_size: whether a model can take images of several sizes.
         several_batches: whether a model can take some numbers of images, and no others.
-        batches: that a model takes unless told otherwise, where it cannot take any number.
+        batches: that a model takes unless told otherwise; empty for any number.
         options: what it alone, or it among a few, can be asked.
     """
 
@@ -75,12 +76,13 @@ class Format:
     bounds: Mapping[str, float]
     runtime: str
     extra: str
+    is_folder: bool = False
     companions: tuple[str, ...] = ()
     keeps_custom_ops: bool = False
     dynamic_batch: bool = True
     dynamic_size: bool = True
     several_batches: bool = False
-    batches: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] = ()
     options: type[FormatOptions] = FormatOptions
 
     def driver(self) -> Driver:
@@ -119,11 +121,24 @@ _ROWS = (
         keeps_custom_ops=True,
     ),
     Format(
+        name="coreml",
+        summary="Core ML: .mlpackage for iOS 17 and macOS 14",
+        suffix=".mlpackage",
+        is_folder=True,
+        modules=("torch", "coremltools"),
+        bounds=_BOUNDS,
+        runtime="coremltools",
+        extra="coreml",
+        dynamic_size=False,
+        several_batches=True,
+        batches=(1,),
+    ),
+    Format(
         name="openvino",
         summary="OpenVINO: .xml with a .bin beside it",
         suffix=".xml",
         modules=("torch", "openvino"),
-        bounds=_FLOAT_BOUNDS,
+        bounds=_BOUNDS,
         runtime="openvino",
         extra="openvino",
         companions=(".bin",),
@@ -139,6 +154,7 @@ _ROWS = (
         companions=(".bin", ".metadata.json"),
         dynamic_batch=False,
         dynamic_size=False,
+        batches=(1,),
     ),
     Format(
         name="executorch",
@@ -150,6 +166,7 @@ _ROWS = (
         extra="executorch",
         dynamic_batch=False,
         dynamic_size=False,
+        batches=(1,),
     ),
     Format(
         name="litert",
@@ -162,12 +179,14 @@ _ROWS = (
         dynamic_batch=False,
         dynamic_size=False,
         several_batches=True,
+        batches=(1,),
         options=LitertOptions,
     ),
     Format(
         name="tensorflow",
         summary="SavedModel: TensorFlow and TensorFlow Serving",
         suffix="",
+        is_folder=True,
         modules=("torch", "tensorflow"),
         bounds={"fp32": _BOUNDS["fp32"]},
         runtime="tensorflow",
@@ -188,6 +207,7 @@ _ROWS = (
         name="triton",
         summary="a model repository for Triton and KServe, ONNX inside",
         suffix="",
+        is_folder=True,
         modules=("torch", "onnx", "onnxscript", "onnxruntime"),
         bounds=_BOUNDS,
         runtime="onnxruntime",
@@ -197,6 +217,7 @@ _ROWS = (
         name="web",
         summary="a folder with a page that classifies photographs in the browser, ONNX inside",
         suffix="",
+        is_folder=True,
         modules=("torch", "onnx", "onnxscript"),
         bounds=_BOUNDS,
         runtime="onnxruntime-web",

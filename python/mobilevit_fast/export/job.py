@@ -107,7 +107,7 @@ class Job:
             return torch.export.export(module, (self.example(),), dynamic_shapes=self.dynamic_shapes())
 
 
-_TALKATIVE = ("torch.onnx._internal.exporter", "torch.utils._pytree", "torchao")
+_TALKATIVE = ("torch.onnx._internal.exporter", "torch.utils._pytree", "torchao", "coremltools")
 
 
 @contextmanager

@@ -135,6 +135,7 @@ STANDARD: Mapping[str, Lowering | str] = {
 
 LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "onnx": STANDARD,
+    "coreml": STANDARD,
     "openvino": STANDARD,
     "litert": STANDARD,
     "ncnn": STANDARD,
@@ -151,6 +152,7 @@ NODES: Mapping[str, Mapping[str, Lowering]] = {"onnx": onnx_nodes.NODES}
 
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),
+    "coreml": LowRankPatchSplit(),
     "openvino": LowRankPatchSplit(),
     "litert": LowRankPatchSplit(),
     "ncnn": LowRankPatchSplit(),

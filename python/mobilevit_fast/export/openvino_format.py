@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import openvino
 
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.job import Job, quietly
+from mobilevit_fast.export.whole_layers import ScaledWeightsNetwork
 
 RT_INFO = "mobilevit_fast"
 """Section of the model's rt_info that holds the metadata."""
 
 
 def write(job: Job, path: Path) -> None:
+    job = replace(job, quantized_network=ScaledWeightsNetwork)
     narrows = job.options.precision == "fp16"
     with quietly():
         # OpenVINO narrows weights itself, and computes in what the device is best at.

@@ -120,11 +120,14 @@ class QuantizedExportNetwork(ExportNetwork):
         return self.convolution(name, torch.cat((x, y), dim=1))
 
     def linear(self, name: str, x: Tensor, *, silu: bool = False, residual: Tensor | None = None) -> Tensor:
-        weight, bias = self.layer(name)
-        y = x @ weight + bias
+        y = self.product(name, x)
         if silu:
             y = self.activate(name, y)
         return y if residual is None else y + residual
+
+    def product(self, name: str, x: Tensor) -> Tensor:
+        weight, bias = self.layer(name)
+        return x @ weight + bias
 
     def attention(self, name: str, qkv: Tensor) -> Tensor:
         heads = self.config.num_heads
