@@ -12,7 +12,7 @@ import pytest
 
 import mobilevit_fast as mvf
 from mobilevit_fast.benchmark.random_weights import random_images
-from mobilevit_fast.export import export
+from mobilevit_fast.export import VerificationError, export
 from mobilevit_fast.export.tflite_metadata import FACTS, LABELS, NAME
 from mobilevit_fast.weights import layer_shapes
 
@@ -164,6 +164,36 @@ def test_dynamic_models_are_refused_for_the_runtime_before(tmp_path, sources):
     with pytest.raises(ValueError, match=r"tflite-runtime cannot run .* quantise their inputs at run time"):
         export(sources["dynamic"], "litert", tmp_path / "a.tflite", runtime="tflite-runtime")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_in_the_sigmoid_are_for_int8(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="byte_sigmoid is for models that compute in int8"):
+        export(checkpoint, "litert", tmp_path / "a.tflite", byte_sigmoid=True)
+
+
+def test_bytes_in_the_sigmoid_and_in_the_image(tmp_path, sources):
+    """Near the source, but not its own error: one step in 256 of every activation's greatest value."""
+    path = tmp_path / "model.tflite"
+    try:
+        report = export(
+            sources["static"], "litert", path, byte_sigmoid=True, raw_pixels=True, channels_last=True
+        )
+    except VerificationError as error:
+        report, path = error.report, path.with_name(f"{path.name}.failed")
+    assert report.max_relative_error < 0.1
+    model, _ = tensors(path)
+    [graph] = model.subgraphs
+    codes = [row.builtinCode for row in model.operatorCodes]
+    sigmoids = [
+        operation
+        for operation in graph.operators
+        if codes[operation.opcodeIndex] == schema.BuiltinOperator.LOGISTIC
+    ]
+    assert sigmoids
+    assert all(graph.tensors[step.outputs[0]].type == schema.TensorType.INT8 for step in sigmoids)
+    [given] = graph.inputs
+    assert graph.tensors[given].type == schema.TensorType.UINT8
+    assert list(graph.tensors[given].shape) == [1, 96, 96, 3]
 
 
 RUN = """

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.job import Job, quietly
-from mobilevit_fast.export.litert_network import LitertNetwork
+from mobilevit_fast.export.litert_network import ByteSigmoidNetwork, LitertNetwork
 from mobilevit_fast.export.litert_weights import narrow_weights
 from mobilevit_fast.export.tflite_file import TfliteFile
 from mobilevit_fast.export.tflite_metadata import FACTS, LABELS, NAME, model_metadata
@@ -31,10 +31,11 @@ SIGNATURE = "serving_default"
 
 
 def write(job: Job, path: Path) -> None:
-    """Raises ValueError for a model that `LitertOptions.runtime` cannot run."""
-    _check_runtime(job)
+    """Raises ValueError for a model that does not go with its `LitertOptions`."""
+    _check_options(job)
     source = job.source
-    file = TfliteFile(_convert(replace(job.as_fp32(), quantized_network=LitertNetwork)))
+    network = ByteSigmoidNetwork if job.options.of_format.byte_sigmoid else LitertNetwork
+    file = TfliteFile(_convert(replace(job.as_fp32(), quantized_network=network)))
     narrow_weights(file, source, job.options.precision)
     file.take_floats()
     description = model_metadata(
@@ -106,9 +107,15 @@ def _convert_aloud(job: Job) -> bytes:
     return converter.convert(quant_config=quantizes).model_content()
 
 
-def _check_runtime(job: Job) -> None:
-    source, runtime = job.source, job.options.of_format.runtime
-    if runtime != "tflite-runtime" or not isinstance(source, QuantizedCheckpoint):
+def _check_options(job: Job) -> None:
+    source, asked = job.source, job.options.of_format
+    quantized = isinstance(source, QuantizedCheckpoint)
+    if asked.byte_sigmoid and not (quantized and source.activations):
+        raise ValueError(
+            f"byte_sigmoid is for models that compute in int8, and {source.source!r} does not; "
+            "quantize() with StaticInt8 makes one"
+        )
+    if asked.runtime != "tflite-runtime" or not quantized:
         return
     dynamic = [name for name, layer in source.layers.items() if layer.compute == "dynamic"]
     if dynamic:

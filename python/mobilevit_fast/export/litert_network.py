@@ -24,6 +24,8 @@ _WEIGHTS = (-127, 127, torch.int8)
 _SIGNED_ZERO = 128
 """What a zero point loses when bytes become signed."""
 
+_SIGMOID = Grid(1 / 256, 0)
+
 _PARTS = ("q", "k", "v")
 
 
@@ -123,6 +125,17 @@ class LitertNetwork(QuantizedExportNetwork):
         )
         heads = self.config.num_heads
         return self.at(name, mix(query * score_scale(query, heads), key, value, heads))
+
+
+class ByteSigmoidNetwork(LitertNetwork):
+    """As `LitertNetwork`, with the sigmoid inside SiLU on the only grid that TFLite has for it."""
+
+    def activate(self, name: str, sums: Tensor) -> Tensor:
+        before = f"{name}.pre"
+        if before not in self.grids or name not in self.grids:
+            return super().activate(name, sums)
+        x = self.at(before, sums)
+        return self.at(name, x * on(torch.sigmoid(x), _SIGMOID))
 
 
 def on(x: Tensor, grid: Grid) -> Tensor:
