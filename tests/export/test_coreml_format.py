@@ -97,6 +97,22 @@ def test_integers_as_weights_alone(tmp_path, checkpoint):
     assert count["constexpr_affine_dequantize"] > 40
 
 
+def test_palettes(tmp_path, checkpoint):
+    path = tmp_path / "model.mlpackage"
+    report = export(checkpoint, "coreml", path, precision="fp16", palette="6")
+    assert report.passed
+    assert report.bound == 0.2
+    assert kinds(evaluator(path))["constexpr_lut_to_dense"] > 20
+    parameters = sum(array.size for array in checkpoint.tensors.values())
+    assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 1.6 * parameters
+
+
+def test_palettes_are_not_for_integers(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match="is quantised; palettes are for float models"):
+        export(mvf.quantize(checkpoint, mvf.WeightOnly(8)), "coreml", tmp_path / "a.mlpackage", palette="8")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_labels_that_several_classes_share(checkpoint):
     source = replace(checkpoint, labels=("ant", "bee", "ant", "dog", "eel", "fox", "gnu"))
     job = Job(source, "coreml", Options("fp32", (96, 96)))

@@ -34,6 +34,10 @@ LABEL = "classLabel"
 
 
 def write(job: Job, path: Path) -> None:
+    """Raises ValueError for a palette of weights that are integers."""
+    bits = job.options.of_format.palette
+    if bits != "none" and job.options.precision == "int8":
+        raise ValueError(f"{job.source.source!r} is quantised; palettes are for float models")
     narrows = job.options.precision != "fp32"
     precision = coremltools.precision.FLOAT16 if narrows else coremltools.precision.FLOAT32
     # Its converter narrows by itself; and its passes draw bars.
@@ -48,6 +52,8 @@ def write(job: Job, path: Path) -> None:
             classifier_config=coremltools.ClassifierConfig(class_labels(job)) if _classifies(job) else None,
             skip_model_load=True,
         )
+        if bits != "none":
+            model = _with_palettes(model, int(bits))
     model.short_description = f"MobileViT image classifier {job.source.config.name}"
     model.user_defined_metadata.update(job.metadata)
     model.save(str(path))
@@ -114,6 +120,13 @@ def _shape(batches: Sequence[int], size: tuple[int, int, int]) -> Any:
         return coremltools.Shape((coremltools.RangeDim(1, MOST_IMAGES, 1), *size))
     shapes = [(batch, *size) for batch in batches]
     return shapes[0] if len(shapes) == 1 else coremltools.EnumeratedShapes(shapes, default=shapes[0])
+
+
+def _with_palettes(model: Any, bits: int) -> Any:
+    from coremltools.optimize import coreml
+
+    rule = coreml.OpPalettizerConfig(mode="kmeans", nbits=bits)
+    return coreml.palettize_weights(model, coreml.OptimizationConfig(global_config=rule))
 
 
 # ---- how it is run

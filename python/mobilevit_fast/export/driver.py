@@ -128,7 +128,7 @@ def export(
         )
         if hasattr(driver, "further_checks"):
             checks += driver.further_checks(job, folder / path.name, session)
-        bound = chosen.bounds[options.precision]
+        bound = options.of_format.bound or chosen.bounds[options.precision]
         ending = "" if all(check.max_relative_error <= bound for check in checks) else FAILED
         report = Report(
             path=f"{path}{ending}",

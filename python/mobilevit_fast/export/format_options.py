@@ -23,6 +23,11 @@ class FormatOptions:
             if is_switch(question) and type(answer) is not bool:
                 raise TypeError(f"{question.name} must be True or False, got {answer!r}")
 
+    @property
+    def bound(self) -> float | None:
+        """Greatest relative error, where what was asked has one of its own."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return asdict(self)
@@ -31,6 +36,27 @@ class FormatOptions:
 def question(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
     """A field of `FormatOptions`."""
     return field(default=default, metadata={"help": help, "choices": choices})
+
+
+PALETTES = {"none": None, "8": 5e-2, "6": 2e-1}
+"""Bits of a palette's index -> greatest relative error; 64 values for a layer are few."""
+
+
+@dataclass(frozen=True)
+class CoremlOptions(FormatOptions):
+    """Of format "coreml".
+
+    Attributes:
+        palette: bits for each weight of a float model, as the number of one of its layer's 2^bits values.
+    """
+
+    palette: str = question(
+        "none", f"bits for each weight of a float model: {' or '.join(PALETTES)}", tuple(PALETTES)
+    )
+
+    @property
+    def bound(self) -> float | None:
+        return PALETTES[self.palette]
 
 
 RUNTIMES = ("litert", "tflite-runtime")

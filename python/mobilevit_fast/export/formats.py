@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mobilevit_fast.export.format_options import (
+    CoremlOptions,
     FormatOptions,
     LitertOptions,
     TensorflowOptions,
@@ -129,6 +130,7 @@ _ROWS = (
         bounds=_BOUNDS,
         runtime="coremltools",
         extra="coreml",
+        options=CoremlOptions,
         dynamic_size=False,
         several_batches=True,
         batches=(1,),
