@@ -23,6 +23,7 @@ PYTHON_MAY_USE = {
     "integer_weights": {"weights"},
     "lower_quantized": LEAVES | {"folding", "lower", "integer_weights"},
     "decode_ahead": {"image"},
+    "native_libraries": set(),
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
@@ -68,6 +69,7 @@ CPP_MAY_INCLUDE = {
     "kernels": {"base"},
     "engine": {"base", "kernels"},
     "python": {"base", "kernels", "engine"},
+    "onnxruntime": {"base", "kernels", "engine"},
 }
 """Folder of csrc -> folders whose headers it may include, besides its own."""
 
@@ -128,7 +130,7 @@ def test_there_is_something_to_hold():
     assert len(native_sources()) > 30
 
 
-@pytest.mark.parametrize("folder", ["base", "kernels", "engine"])
+@pytest.mark.parametrize("folder", ["base", "kernels", "engine", "onnxruntime"])
 def test_only_the_module_knows_python(folder):
     for path in (SOURCES / folder).rglob("*"):
         if path.is_file():

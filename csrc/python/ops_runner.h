@@ -1,4 +1,4 @@
-// Runs one kernel outside an engine: packs its weights and divides its work among the process's own pool.
+// Runs one kernel outside an engine: divides its work among the process's own pool.
 #pragma once
 
 #include <atomic>
@@ -7,15 +7,9 @@
 #include "base/thread_pool.h"
 #include "engine/bind.h"
 #include "engine/engine.h"
+#include "engine/pack.h"
 
 namespace mvf {
-
-template <class Shape, class Weights>
-AlignedBuffer Pack(const Packing<Shape, Weights>& packing, const Shape& shape, const Weights& weights) {
-  AlignedBuffer packed(packing.packed_bytes(shape), "packed weights");
-  packing.pack(shape, weights, packed.data());
-  return packed;
-}
 
 // Runs kernel on args_at(0) ... args_at(items - 1), which are of equal sizes and independent of one another.
 // Items go to threads as the images of a batch do.

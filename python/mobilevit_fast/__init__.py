@@ -19,6 +19,7 @@ _HOMES = {
     "export": ("export",),
     "image": ("Preprocessing", "load_image", "preprocess"),
     "model": ("create_model", "from_pretrained", "optimize"),
+    "native_libraries": ("onnxruntime_library",),
     "quantization": (
         "CalibrationWarning",
         "DynamicInt8",

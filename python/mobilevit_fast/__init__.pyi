@@ -12,6 +12,7 @@ from mobilevit_fast.image import preprocess as preprocess
 from mobilevit_fast.model import create_model as create_model
 from mobilevit_fast.model import from_pretrained as from_pretrained
 from mobilevit_fast.model import optimize as optimize
+from mobilevit_fast.native_libraries import onnxruntime_library as onnxruntime_library
 from mobilevit_fast.quantization import CalibrationWarning as CalibrationWarning
 from mobilevit_fast.quantization import DynamicInt8 as DynamicInt8
 from mobilevit_fast.quantization import HalfPrecision as HalfPrecision

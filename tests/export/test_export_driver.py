@@ -131,12 +131,13 @@ def test_an_old_torch_is_named(tmp_path, checkpoint, monkeypatch):
     [
         ("openvino", "a.xml", "keep_custom_ops is for onnx, torch"),
         ("torch", "a.pt2", "quantised model goes out"),
+        ("onnx", "a.onnx", "does not compute on bytes throughout"),
     ],
 )
-def test_custom_operations_are_for_float_models_and_some_formats(
+def test_custom_operations_are_for_some_models_and_formats(
     tmp_path, checkpoint, fake, format_name, path, message
 ):
-    source = mvf.quantize(checkpoint, mvf.DynamicInt8()) if format_name == "torch" else checkpoint
+    source = mvf.quantize(checkpoint, mvf.DynamicInt8()) if format_name != "openvino" else checkpoint
     with pytest.raises(ValueError, match=message):
         export(source, format_name, tmp_path / path, keep_custom_ops=True)
 

@@ -20,6 +20,7 @@ from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
 from mobilevit_fast.export.verification import Report, compare
 from mobilevit_fast.image import ImageSource, find_images
+from mobilevit_fast.lower_quantized import compute_precision
 from mobilevit_fast.quantization import QuantizedModel
 from mobilevit_fast.session import Session
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
@@ -229,8 +230,19 @@ def _check_custom_ops(options: Options, source: Source, chosen: Format) -> None:
         raise ValueError(
             f"format {chosen.name!r} holds standard operators only; keep_custom_ops is for {able}"
         )
-    if isinstance(source, QuantizedCheckpoint):
-        raise ValueError("a quantised model goes out in standard operators; leave out keep_custom_ops")
+    if not isinstance(source, QuantizedCheckpoint):
+        return
+    if not chosen.keeps_int8_ops:
+        able = _names(lambda row: row.keeps_int8_ops)
+        raise ValueError(
+            f"in format {chosen.name!r} a quantised model goes out in standard operators; keep_custom_ops is "
+            f"for {able} there"
+        )
+    if compute_precision(source) != "int8":
+        raise ValueError(
+            f"{source.source!r} does not compute on bytes throughout, and goes out in standard operators; "
+            "leave out keep_custom_ops"
+        )
 
 
 @contextmanager

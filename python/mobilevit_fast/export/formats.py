@@ -63,6 +63,7 @@ class Format:
         extra: of this package, that brings the modules.
         companions: endings that replace the suffix in files that belong to it.
         keeps_custom_ops: whether it can hold this package's operations.
+        keeps_int8_ops: whether it can hold those on bytes.
         dynamic_batch: whether a model can take any number of images.
         dynamic_size: whether a model can take images of several sizes.
         several_batches: whether a model can take some numbers of images, and no others.
@@ -80,6 +81,7 @@ class Format:
     is_folder: bool = False
     companions: tuple[str, ...] = ()
     keeps_custom_ops: bool = False
+    keeps_int8_ops: bool = False
     dynamic_batch: bool = True
     dynamic_size: bool = True
     several_batches: bool = False
@@ -120,6 +122,7 @@ _ROWS = (
         runtime="onnxruntime",
         extra="onnx",
         keeps_custom_ops=True,
+        keeps_int8_ops=True,
     ),
     Format(
         name="coreml",

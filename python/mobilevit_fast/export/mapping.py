@@ -148,7 +148,8 @@ LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
 """Format -> name of an operation -> its lowering."""
 
 NODES: Mapping[str, Mapping[str, Lowering]] = {"onnx": onnx_nodes.NODES}
-"""Format that holds this package's operations as nodes of its own -> name of an operation -> its node."""
+"""Format that holds this package's operations as nodes of its own -> name of an operation on floats -> its
+node. Those on bytes stand in no trace: `onnx_int8` makes their nodes from the plan of a session."""
 
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),

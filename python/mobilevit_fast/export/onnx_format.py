@@ -10,18 +10,35 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from onnx import helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, IdentityEliminationPass
-from onnxscript.rewriter import rewrite
-from onnxscript.rewriter.rules.common import no_op_transpose_rule, transpose_transpose_rule
 
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.job import Job, quietly
 from mobilevit_fast.export.onnx_functions import add_functions
+from mobilevit_fast.export.onnx_fusions import fuse
+from mobilevit_fast.export.onnx_int8 import int8_model
+from mobilevit_fast.weights import QuantizedCheckpoint
 
 OPSET = 18
 
 
 def write(job: Job, path: Path) -> None:
+    """Raises ValueError for our operations in half precision."""
+    if job.options.keep_custom_ops and job.options.precision == "fp16":
+        raise ValueError("nodes of this package's domain compute in fp32; leave out keep_custom_ops for fp16")
+    if job.options.keep_custom_ops and isinstance(job.source, QuantizedCheckpoint):
+        model = int8_model(job, OPSET)
+    else:
+        model = _float_or_standard(job)
+    helper.set_model_props(model, job.metadata)
+    model.producer_name = "mobilevit_fast"
+    # Functions come last: the exporter's own optimisation would dissolve them into the graph.
+    add_functions(model, OPSET)
+    onnx.save(model, path)
+
+
+def _float_or_standard(job: Job) -> onnx.ModelProto:
     with quietly():
         program = torch.onnx.export(
             job.lowered(),
@@ -32,17 +49,12 @@ def write(job: Job, path: Path) -> None:
             dynamic_shapes=job.dynamic_shapes(),
             verbose=False,
         )
-    # Around nodes of ours maps are permuted and permuted back.
-    rewrite(program.model, [transpose_transpose_rule, no_op_transpose_rule])
+    if job.options.keep_custom_ops:
+        fuse(program.model)
     IdentityEliminationPass()(program.model)
     # Every node came with the lines of source that made it, by their paths on this machine.
     ClearMetadataAndDocStringPass()(program.model)
-    program.model.metadata_props.update(job.metadata)
-    program.model.producer_name = "mobilevit_fast"
-    model = program.model_proto
-    # Functions come last: the exporter's own optimisation would dissolve them into the graph.
-    add_functions(model, OPSET)
-    onnx.save(model, path)
+    return program.model_proto
 
 
 def load(job: Job, path: Path) -> Run:

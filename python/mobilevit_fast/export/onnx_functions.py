@@ -11,17 +11,18 @@ from collections.abc import Iterable
 import onnx
 import onnx.parser
 
+from mobilevit_fast.export.onnx_function_parts import FROM_HEADS, NORMALIZE, TO_HEADS, silu
+from mobilevit_fast.export.onnx_int8_functions import INT8_TEXTS
 from mobilevit_fast.export.onnx_nodes import DOMAIN, VERSION
 
 
-def _silu(given: str, result: str) -> str:
-    return f"{result}_gate = Sigmoid ({given})\n{result} = Mul ({given}, {result}_gate)"
-
-
 def _convolution(attributes: str, last: str) -> str:
+    return f"planes = Transpose <perm = [0, 3, 1, 2]> (x)\n{_planar_convolution(attributes, last)}"
+
+
+def _planar_convolution(attributes: str, last: str) -> str:
     return f"""
-        map = Transpose <perm = [0, 3, 1, 2]> (x)
-        sums = Conv <pads = [1, 1, 1, 1], {attributes}> (map, weight, bias)
+        sums = Conv <pads = [1, 1, 1, 1], {attributes}> (planes, weight, bias)
         {last}
         y = Transpose <perm = [0, 2, 3, 1]> (answer)
     """
@@ -29,16 +30,16 @@ def _convolution(attributes: str, last: str) -> str:
 
 _STRIDES = "strides: ints = @strides"
 _GROUP = "group: int = @group"
-_WITH_SILU, _PLAIN = _silu("sums", "answer"), "answer = Identity (sums)"
+_WITH_SILU, _PLAIN = silu("sums", "answer"), "answer = Identity (sums)"
 
 
 def _inverted_residual(last: str) -> str:
     return f"""
-        map = Transpose <perm = [0, 3, 1, 2]> (x)
-        expanded_sums = Conv (map, expand, expand_bias)
-        {_silu("expanded_sums", "expanded")}
+        planes = Transpose <perm = [0, 3, 1, 2]> (x)
+        expanded_sums = Conv (planes, expand, expand_bias)
+        {silu("expanded_sums", "expanded")}
         filtered_sums = Conv <pads = [1, 1, 1, 1], {_STRIDES}, {_GROUP}> (expanded, depthwise, depthwise_bias)
-        {_silu("filtered_sums", "filtered")}
+        {silu("filtered_sums", "filtered")}
         sums = Conv (filtered, project, project_bias)
         {last}
         y = Transpose <perm = [0, 2, 3, 1]> (answer)
@@ -54,33 +55,10 @@ def _linear(last: str) -> str:
     """
 
 
-# softmax(q k^T / sqrt(head dim)) v for each head, among the pixels of equal position in their patch: pixels
-# are sorted by that position first, and sorted back last.
-_ATTENTION = """
-    axis = Constant <value_ints = [0]> ()
-    rest = Constant <value_ints = [-1]> ()
-    three = Constant <value_ints = [3]> ()
-    patch_size = Constant <value_ints: ints = @patch> ()
-    patch_height, patch_width = Split <num_outputs = 2, axis = 0> (patch_size)
-    heads_scalar = Constant <value_int: int = @heads> ()
-    heads_length = Unsqueeze (heads_scalar, axis)
-    three_heads = Mul (heads_length, three)
-    batch = Shape <start = 0, end = 1> (qkv)
-    size = Shape <start = 1, end = 3> (qkv)
-    grid = Div (size, patch_size)
-    rows, columns = Split <num_outputs = 2, axis = 0> (grid)
-    tokens = Mul (rows, columns)
-    places = Mul (patch_height, patch_width)
-    sequences = Mul (batch, places)
-
-    pixels_shape = Concat <axis = 0> (batch, rows, patch_height, columns, patch_width, rest)
-    pixels = Reshape (qkv, pixels_shape)
-    sorted = Transpose <perm = [0, 2, 4, 1, 3, 5]> (pixels)
-    heads_shape = Concat <axis = 0> (sequences, tokens, three_heads, rest)
-    by_token = Reshape (sorted, heads_shape)
-    by_head = Transpose <perm = [0, 2, 1, 3]> (by_token)
-    query, key, value = Split <num_outputs = 3, axis = 1> (by_head)
-
+# softmax(q k^T / sqrt(head dim)) v
+_ATTENTION = f"""
+    pixels = Identity (qkv)
+    {TO_HEADS}
     head_dim = Shape <start = 3> (query)
     head_dim_number = CastLike (head_dim, query)
     root = Sqrt (head_dim_number)
@@ -89,20 +67,39 @@ _ATTENTION = """
     scores = MatMul (scaled, key_columns)
     weights = Softmax <axis = -1> (scores)
     mixed = MatMul (weights, value)
+    {FROM_HEADS}
+    y = Identity (mixed_pixels)
+"""
 
-    mixed_by_token = Transpose <perm = [0, 2, 1, 3]> (mixed)
-    places_shape = Concat <axis = 0> (batch, patch_height, patch_width, rows, columns, rest)
-    by_place = Reshape (mixed_by_token, places_shape)
-    by_pixel = Transpose <perm = [0, 3, 1, 4, 2, 5]> (by_place)
-    map_shape = Concat <axis = 0> (batch, size, rest)
-    y = Reshape (by_pixel, map_shape)
+_NORMALIZED_LINEAR = f"""
+    {NORMALIZE}
+    columns = Transpose <perm = [1, 0]> (weight)
+    products = MatMul (rows, columns)
+    y = Add (products, bias)
+"""
+
+_FFN = f"""
+    {NORMALIZE}
+    up_columns = Transpose <perm = [1, 0]> (up)
+    up_products = MatMul (rows, up_columns)
+    up_sums = Add (up_products, up_bias)
+    {silu("up_sums", "hidden")}
+    down_columns = Transpose <perm = [1, 0]> (down)
+    down_products = MatMul (hidden, down_columns)
+    down_sums = Add (down_products, down_bias)
+    y = Add (down_sums, x)
 """
 
 _RESIDUAL_INPUTS = "x, expand, expand_bias, depthwise, depthwise_bias, project, project_bias"
 
-_TEXTS = {
+_FLOAT_TEXTS = {
     "Conv3x3": ("<strides> (x, weight, bias)", _convolution(_STRIDES, _PLAIN)),
     "Conv3x3Silu": ("<strides> (x, weight, bias)", _convolution(_STRIDES, _WITH_SILU)),
+    "JoinedConv3x3Silu": (
+        "<strides> (first, second, weight, bias)",
+        f"x = Concat <axis = 3> (first, second)\n{_convolution(_STRIDES, _WITH_SILU)}",
+    ),
+    "PlanarConv3x3Silu": ("<strides> (planes, weight, bias)", _planar_convolution(_STRIDES, _WITH_SILU)),
     "DwConv3x3": ("<strides, group> (x, weight, bias)", _convolution(f"{_STRIDES}, {_GROUP}", _PLAIN)),
     "DwConv3x3Silu": (
         "<strides, group> (x, weight, bias)",
@@ -111,18 +108,22 @@ _TEXTS = {
     "InvertedResidual": (f"<strides, group> ({_RESIDUAL_INPUTS})", _inverted_residual(_PLAIN)),
     "InvertedResidualAdd": (
         f"<strides, group> ({_RESIDUAL_INPUTS})",
-        _inverted_residual("answer = Add (sums, map)"),
+        _inverted_residual("answer = Add (sums, planes)"),
     ),
     "Linear": ("(x, weight, bias)", _linear("y = Identity (sums)")),
-    "LinearSilu": ("(x, weight, bias)", _linear(_silu("sums", "y"))),
+    "LinearSilu": ("(x, weight, bias)", _linear(silu("sums", "y"))),
     "LinearAdd": ("(x, weight, bias, residual)", _linear("y = Add (sums, residual)")),
     "LinearSiluAdd": (
         "(x, weight, bias, residual)",
-        _linear(f"{_silu('sums', 'active')}\ny = Add (active, residual)"),
+        _linear(f"{silu('sums', 'active')}\ny = Add (active, residual)"),
     ),
+    "NormalizedLinear": ("<epsilon> (x, weight, bias)", _NORMALIZED_LINEAR),
+    "Ffn": ("<epsilon> (x, up, up_bias, down, down_bias)", _FFN),
     "Attention": ("<heads, patch> (qkv)", _ATTENTION),
 }
 """Name of a node -> its attributes and inputs, and its function."""
+
+_TEXTS = _FLOAT_TEXTS | INT8_TEXTS
 
 NAMES = tuple(_TEXTS)
 

@@ -19,6 +19,8 @@ from mobilevit_fast.ops.library import NAMESPACE
 DOMAIN = NAMESPACE
 VERSION = 1
 
+IMAGE_CHANNELS = 3
+
 
 def _node(
     name: str, inputs: Sequence[Tensor], shape: Sequence[int | torch.SymInt], **attributes: Any
@@ -33,19 +35,31 @@ def _bias(weight: Tensor, bias: Tensor | None) -> Tensor:
     return weight.new_zeros(weight.shape[0]) if bias is None else bias
 
 
+def _convolved(
+    batch: int, height: int, width: int, stride: int, channels: int
+) -> tuple[int | torch.SymInt, ...]:
+    """What a 3x3 convolution makes of maps of that size, channels last."""
+    return batch, (height - 1) // stride + 1, (width - 1) // stride + 1, channels
+
+
 def _map_node(name: str, inputs: Sequence[Tensor], channels: int, stride: int, **attributes: Any) -> Tensor:
     """A node from a map [N, C, H, W], first among its inputs, to a map of 3x3 convolution's size."""
     x = to_tokens(inputs[0])
     batch, height, width = x.shape[:3]
-    shape = (batch, (height - 1) // stride + 1, (width - 1) // stride + 1, channels)
+    shape = _convolved(batch, height, width, stride, channels)
     return to_map(_node(name, (x, *inputs[1:]), shape, strides=[stride, stride], **attributes))
 
 
 def conv3x3(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, silu: bool = False
 ) -> Tensor:
-    name = "Conv3x3Silu" if silu else "Conv3x3"
-    return _map_node(name, (input, weight, _bias(weight, bias)), weight.shape[0], stride)
+    inputs = (input, weight, _bias(weight, bias))
+    if silu and input.shape[1] == IMAGE_CHANNELS:
+        # Images come with their planes one after another, and are read as they are.
+        batch, _, height, width = input.shape
+        shape = _convolved(batch, height, width, stride, weight.shape[0])
+        return to_map(_node("PlanarConv3x3Silu", inputs, shape, strides=[stride, stride]))
+    return _map_node("Conv3x3Silu" if silu else "Conv3x3", inputs, weight.shape[0], stride)
 
 
 def dwconv3x3(
