@@ -34,7 +34,8 @@ PYTHON_MAY_USE = {
     "evaluation": LEAVES | {"decode_ahead"},
     "quantization": RUNTIME | {"ops", "model", "evaluation"},
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
-    "export": RUNTIME | {"integer_weights", "session", "ops", "model", "quantization"},
+    "export": RUNTIME
+    | {"integer_weights", "session", "benchmark", "evaluation", "ops", "model", "quantization"},
     "cli": RUNTIME
     | {
         "session",

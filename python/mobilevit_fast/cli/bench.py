@@ -27,6 +27,7 @@ EPILOG = """examples:
   mobilevit-fast bench mobilevit_s --precision int8
   mobilevit-fast bench small.safetensors --peers
   mobilevit-fast bench mobilevit_s --profile --threads 1 --roofline steps.svg
+  mobilevit-fast bench small.safetensors --formats all --data test.parquet --plot formats.svg
 
 Times are medians, in milliseconds an image; in brackets, how many times ours. Weights are random and the same
 for all, unless ours are quantised; contenders take turns in one process, with as many threads each.
@@ -64,6 +65,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --profile of one model: draw the steps under the machine's limits (.png or .svg)",
     )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        metavar="NAME",
+        help="export one model to these formats, or to all, and compare what comes out, on one thread",
+    )
+    parser.add_argument("--data", type=Path, metavar="DATA", help="with --formats: measure accuracy on it")
+    parser.add_argument("--limit", type=positive, metavar="N", help="with --data: use so many images")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="with --formats: a picture (.png or .svg)")
     add_size(parser)
     add_json(parser)
     add_engine(parser, several_threads=True)
@@ -73,11 +83,35 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.models or ["mobilevit_s"]
     if arguments.roofline and not arguments.profile:
         raise ValueError("--roofline draws a profile; add --profile")
+    if arguments.formats:
+        return _survey(models, arguments)
+    for name in ("data", "limit", "plot"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} is for --formats")
     if arguments.pin:
         if arguments.threads is None:
             raise ValueError("--pin needs --threads")
         pin(max(arguments.threads))
     return _profile(models, arguments) if arguments.profile else _compare(models, arguments)
+
+
+def _survey(models: list[str], arguments: argparse.Namespace) -> int:
+    if len(models) > 1 or len(arguments.threads or [1]) > 1:
+        raise ValueError("--formats takes one model and one number of threads")
+    # Not at the top: torch takes seconds to import, and no other part of this command needs it.
+    from mobilevit_fast.cli.format_survey import run_survey
+
+    run_survey(
+        models[0],
+        arguments.formats,
+        threads=(arguments.threads or [1])[0],
+        rounds=arguments.rounds,
+        data=arguments.data,
+        limit=arguments.limit,
+        as_json=arguments.json,
+        picture=arguments.plot,
+    )
+    return OK
 
 
 def choose_peers(names: list[str] | None, precision: str = "fp32") -> list[Peer]:

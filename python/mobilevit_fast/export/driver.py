@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from mobilevit_fast.export.format_options import FormatOptions
-from mobilevit_fast.export.formats import FORMATS, Driver, Format, get_format
+from mobilevit_fast.export.formats import FORMATS, Driver, Format, Run, get_format
 from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
@@ -147,6 +147,23 @@ def export(
     if not report.passed:
         raise VerificationError(report)
     return report
+
+
+def load_exported(model_or_source: Any, report: Report) -> Run:
+    """What `export` wrote for this source, in the format's own runtime.
+
+    Returns:
+        a function from images, as the exported model takes them, to its answers; as many images at once as
+        it was exported for.
+    """
+    chosen = get_format(report.format)
+    given = dict(report.options)
+    of_format = {name: given.pop(name) for name in chosen.option_names() if name in given}
+    options = Options(
+        **given | {name: tuple(given[name]) for name in ("size", "batches")},
+        of_format=chosen.options(**of_format),
+    )
+    return chosen.driver().load(Job(to_source(model_or_source), chosen.name, options), Path(report.path))
 
 
 def _runtime_version(chosen: Format, driver: Driver, path: Path) -> str:

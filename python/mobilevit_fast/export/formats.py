@@ -69,6 +69,7 @@ class Format:
         several_batches: whether a model can take some numbers of images, and no others.
         batches: that a model takes unless told otherwise; empty for any number.
         options: what it alone, or it among a few, can be asked.
+        is_timed: whether what runs it here tells how fast it is where it is used.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Format:
     several_batches: bool = False
     batches: tuple[int, ...] = ()
     options: type[FormatOptions] = FormatOptions
+    is_timed: bool = True
 
     def driver(self) -> Driver:
         """Raises ImportError, with the line that installs it, where something is missing or too old."""
@@ -134,6 +136,7 @@ _ROWS = (
         runtime="coremltools",
         extra="coreml",
         options=CoremlOptions,
+        is_timed=False,
         dynamic_size=False,
         several_batches=True,
         batches=(1,),
@@ -228,6 +231,7 @@ _ROWS = (
         runtime="onnxruntime-web",
         extra="onnx",
         options=WebOptions,
+        is_timed=False,
     ),
 )
 

@@ -1,0 +1,110 @@
+"""`mobilevit-fast bench --formats`: one model in many formats, as a table, JSON, or a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mobilevit_fast.benchmark.comparison import pin
+from mobilevit_fast.benchmark.interleave import Pace
+from mobilevit_fast.benchmark.subject import load_subject
+from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.config import MODELS
+from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
+
+ALL = "all"
+
+
+def run_survey(
+    model: str,
+    formats: Sequence[str],
+    *,
+    threads: int,
+    rounds: int,
+    data: Path | None,
+    limit: int | None,
+    as_json: bool,
+    picture: Path | None,
+) -> None:
+    """Prints the table of `model`; variants with random weights come quantised too.
+
+    Raises:
+        FileExistsError: `picture` exists.
+        ImportError: matplotlib is not installed.
+        ValueError: an unknown format, or a picture that is no .png or .svg.
+    """
+    if picture is not None:
+        if picture.suffix not in (".png", ".svg"):
+            raise ValueError(f"{picture}: a survey is drawn as .png or .svg")
+        if picture.exists():
+            raise FileExistsError(f"{picture} exists; name another file or remove it")
+    pin(threads)  # each runtime has a switch of its own for threads, and all keep to the cores there are
+    sources = [load_subject(model)]
+    if model in MODELS:
+        sources.append(load_subject(model, "int8"))
+    found = survey(
+        sources,
+        None if list(formats) == [ALL] else formats,
+        data=data,
+        limit=limit,
+        pace=Pace(rounds=rounds),
+        progress=lambda steps, count, title: show_progress(steps, count, title, patience=0),
+    )
+    if as_json:
+        data_of = {"entries": [asdict(entry) for entry in found.entries], "left_out": dict(found.left_out)}
+        print(json.dumps(data_of, indent=2))
+    else:
+        print(describe(found))
+    if picture is not None:
+        draw(found.entries, picture)
+
+
+def describe(found: Survey) -> str:
+    """A table in Markdown, and what was left out."""
+    header = ["format", "precision", "MB", "ms", f"images/s of {BATCH}", "largest error", "top-1"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    lines += ["| " + " | ".join(_cells(entry)) + " |" for entry in found.entries]
+    lines += [f"left out: {name}: {reason}" for name, reason in found.left_out.items()]
+    return "\n".join(lines)
+
+
+def _cells(entry: Entry) -> list[str]:
+    return [
+        entry.format,
+        entry.precision,
+        "" if entry.bytes is None else f"{entry.bytes / 1e6:.2f}",
+        "" if entry.ms is None else f"{entry.ms:.2f}",
+        "" if entry.images_per_second is None else f"{entry.images_per_second:.1f}",
+        f"{entry.max_relative_error:.1e}",
+        "" if entry.top1 is None else f"{entry.top1:.2%}",
+    ]
+
+
+def draw(entries: Sequence[Entry], path: Path) -> None:
+    """Latency across, size up, the accuracy beside each name where it is known.
+
+    Raises ImportError where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "drawing needs matplotlib, which is not installed: pip install 'mobilevit_fast[bench]'"
+        ) from error
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for entry in entries:
+        if entry.ms is None or entry.bytes is None:
+            continue
+        name = f"{entry.format} {entry.precision}"
+        label = name if entry.top1 is None else f"{name}, {entry.top1:.1%}"
+        axes.plot(entry.ms, entry.bytes / 1e6, "o")
+        axes.annotate(label, (entry.ms, entry.bytes / 1e6), textcoords="offset points", xytext=(5, 3))
+    axes.set_xlabel("ms an image")
+    axes.set_ylabel("MB")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
