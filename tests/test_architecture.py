@@ -23,7 +23,7 @@ PYTHON_MAY_USE = {
     "integer_weights": {"weights"},
     "lower_quantized": LEAVES | {"folding", "lower", "integer_weights"},
     "decode_ahead": {"image"},
-    "native_libraries": set(),
+    "native_libraries": {"_C"},
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},

@@ -33,6 +33,11 @@ PYBIND11_MODULE(_C, module) {
   using namespace mvf;
   module.doc() = "Native engine and kernels of mobilevit_fast.";
   module.attr("max_threads") = kMaxThreads;
+#if defined(MVF_ONNXRUNTIME)
+  module.attr("has_onnxruntime_operations") = true;
+#else
+  module.attr("has_onnxruntime_operations") = false;
+#endif
   module.def(
       "isa_tables",
       [](const py::object& precision) {

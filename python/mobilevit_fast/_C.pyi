@@ -12,6 +12,7 @@ Int8Weight = NDArray[np.int8]
 Ints = NDArray[np.int32]
 
 max_threads: Final[int]
+has_onnxruntime_operations: Final[bool]
 
 def isa_tables(precision: str = "fp32") -> list[str]:
     """Names of the kernel tables of that precision ("fp32", "bf16", "int8") that can run here, slowest first.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-_FILE = "_onnxruntime.so"
+from mobilevit_fast import _C
 
 
 def onnxruntime_library() -> str:
@@ -19,11 +17,10 @@ def onnxruntime_library() -> str:
     "mobilevit_fast.threads" says, which has to be set before: `options.add_session_config_entry(...)`.
 
     Raises:
-        FileNotFoundError: this package was built without the library.
+        FileNotFoundError: this package was built without it.
     """
-    path = Path(__file__).with_name(_FILE)
-    if not path.is_file():
+    if not _C.has_onnxruntime_operations:
         raise FileNotFoundError(
-            f"there is no {_FILE} in this installation: it was built with MVF_ONNXRUNTIME=OFF, or not at all"
+            "this installation has no operations for onnxruntime: it was built with MVF_ONNXRUNTIME=OFF"
         )
-    return str(path)
+    return _C.__file__

@@ -20,7 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from onnx_cases import CASES, given_to, model_of  # noqa: E402
 from onnx_int8_cases import INT8_CASES  # noqa: E402
 
-from mobilevit_fast import native_libraries  # noqa: E402
+from mobilevit_fast import _C  # noqa: E402
 
 try:
     LIBRARY = mvf.onnxruntime_library()
@@ -136,6 +136,6 @@ def test_one_session_in_several_threads(tmp_path, checkpoint):
 
 
 def test_an_installation_without_the_library(monkeypatch):
-    monkeypatch.setattr(native_libraries, "_FILE", "_nothing.so")
+    monkeypatch.setattr(_C, "has_onnxruntime_operations", False)
     with pytest.raises(FileNotFoundError, match="MVF_ONNXRUNTIME=OFF"):
         mvf.onnxruntime_library()
