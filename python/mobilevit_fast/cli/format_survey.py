@@ -16,6 +16,9 @@ from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
 
 ALL = "all"
 
+MARKS = {"fp32": "o", "fp16": "s", "int8": "^"}
+"""Precision -> mark in the picture."""
+
 
 def run_survey(
     model: str,
@@ -83,7 +86,8 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Latency across, size up, the accuracy beside each name where it is known.
+    """Latency across, size up; a colour for each format, a mark for each precision, and in the legend the
+    accuracy where it is known.
 
     Raises ImportError where matplotlib is not installed.
     """
@@ -93,18 +97,23 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         raise ImportError(
             "drawing needs matplotlib, which is not installed: pip install 'mobilevit_fast[bench]'"
         ) from error
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
-    for entry in entries:
-        if entry.ms is None or entry.bytes is None:
-            continue
+    shown = [entry for entry in entries if entry.ms is not None and entry.bytes is not None]
+    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(entry.format for entry in shown))}
+    for entry in shown:
         name = f"{entry.format} {entry.precision}"
-        label = name if entry.top1 is None else f"{name}, {entry.top1:.1%}"
-        axes.plot(entry.ms, entry.bytes / 1e6, "o")
-        axes.annotate(label, (entry.ms, entry.bytes / 1e6), textcoords="offset points", xytext=(5, 3))
+        axes.plot(
+            entry.ms,
+            entry.bytes / 1e6,
+            MARKS[entry.precision],
+            color=colours[entry.format],
+            label=name if entry.top1 is None else f"{name}, {entry.top1:.1%}",
+        )
     axes.set_xlabel("ms an image")
     axes.set_ylabel("MB")
+    axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path)
