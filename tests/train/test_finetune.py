@@ -131,7 +131,7 @@ finetune(splits(), {start!r}, {output!r}, SMALL, save_steps=2, report=kill)
 
 @pytest.fixture
 def one_thread():
-    """With several, how matrix products are divided may change from call to call, and their rounding."""
+    """Rounding depends on the number of threads, which has to be one number here and in the child."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
