@@ -8,13 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "base/shape.h"
 #include "base/view.h"
 
 namespace mvf {
 
 namespace py = pybind11;
-
-using Shape = std::vector<int64_t>;
 
 constexpr int64_t kAnySize = -1;
 

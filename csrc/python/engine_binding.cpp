@@ -8,8 +8,8 @@
 #include "engine/plan_check.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
-#include "python/dict_reader.h"
 #include "python/plan_dict.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {
@@ -18,7 +18,7 @@ std::unique_ptr<Engine> MakeEngine(py::handle dict, const py::object& isa, const
                                    const py::object& precision) {
   const KernelTable& table = ReadIsa(isa, ReadPrecision(precision));
   const int count = ReadThreads(threads);
-  PlanWithArrays plan = ReadPlan(dict);  // its arrays live until the engine has packed them
+  PlanWithArrays plan = ReadPlanDict(dict);  // its arrays live until the engine has packed them
   py::gil_scoped_release unlocked;
   return std::make_unique<Engine>(std::move(plan.plan), table, count);
 }

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "python/dict_reader.h"
+#include "python/scalars.h"
 
 namespace mvf {
 

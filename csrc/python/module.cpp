@@ -7,7 +7,7 @@
 #include "engine/peak.h"
 #include "kernels/dispatch.h"
 #include "python/bindings.h"
-#include "python/dict_reader.h"
+#include "python/scalars.h"
 
 namespace mvf {
 

@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "python/bindings.h"
-#include "python/dict_reader.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {

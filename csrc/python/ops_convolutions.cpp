@@ -1,12 +1,12 @@
 // _C.ops that convolve: float32 maps [N, H, W, C] with neighbouring channels and any other strides.
 #include <stdexcept>
 
+#include "engine/plan_reader.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
-#include "python/dict_reader.h"
 #include "python/ops_arguments.h"
 #include "python/ops_runner.h"
-#include "python/plan_dict.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {
@@ -31,7 +31,7 @@ py::array Conv3x3(const Object& x_object, const Object& weight_object, const Obj
   shape.out = weight.size(0);
   shape.stride = ReadStride(stride);
   shape.activation = ReadSilu(silu);
-  shape.algorithm = ReadAlgorithm(algorithm, "algorithm");
+  shape.algorithm = AlgorithmCalled(ReadString(algorithm, "algorithm"), "algorithm");
   if (shape.algorithm != ConvAlgorithm::kDirect && shape.stride != 1) {
     throw std::invalid_argument("algorithm must be 'direct' where stride is 2");
   }

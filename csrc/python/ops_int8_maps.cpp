@@ -3,9 +3,9 @@
 #include <stdexcept>
 
 #include "python/bindings.h"
-#include "python/dict_reader.h"
 #include "python/int8_arguments.h"
 #include "python/ops_runner.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {

@@ -3,10 +3,10 @@
 #include <type_traits>
 
 #include "python/bindings.h"
-#include "python/dict_reader.h"
 #include "python/int8_arguments.h"
 #include "python/ops_runner.h"
 #include "python/row_walk.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {

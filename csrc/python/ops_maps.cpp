@@ -3,9 +3,9 @@
 
 #include "python/arrays.h"
 #include "python/bindings.h"
-#include "python/dict_reader.h"
 #include "python/ops_arguments.h"
 #include "python/ops_runner.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {

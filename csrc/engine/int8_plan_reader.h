@@ -1,4 +1,4 @@
-// plan_dict.h's part for the steps on bytes, and what both parts read alike. The keys of each kind, beside
+// plan_reader.h's part for the steps on bytes, and what both parts read alike. The keys of each kind, beside
 // "kind" and "name":
 //
 //   int8_stem               output, conv, conv_weights
@@ -18,8 +18,8 @@
 //   quantize, dequantize    input, output, scale, zero
 //
 // conv is {in, in_second=0, out, stride=1, input_zero, second_zero=0, input_scale=1}; a linear's input is
-// "bytes", "static" or "dynamic". A set of weights is {weight int8, bias int32 or None for zeros,
-// multiplier float32 [out], offset float32 [out], table uint8 [256] or None}, its shapes as in plan_dict.h.
+// "bytes", "static" or "dynamic". A set of weights is {weight int8, bias int32 or none for zeros,
+// multiplier float32 [out], offset float32 [out], table uint8 [256] or none}, its shapes as in plan_reader.h.
 // int8_kernels.h says what the numbers mean.
 //
 // Inputs and outputs have type "bytes", except that those of int8_ffn and the inputs of int8_layer_norm are
@@ -27,24 +27,21 @@
 // output) are "element" or "float".
 #pragma once
 
-#include <vector>
-
+#include "engine/data_map.h"
 #include "engine/plan.h"
-#include "python/dict_reader.h"
 
 namespace mvf {
 
-// All keys of a step on bytes but its input, its output and a layer norm's weights. `arrays` keeps alive what
-// the step points into.
-void ReadInt8Fields(DictReader& reader, Step& step, std::vector<py::array>& arrays);
+// All keys of a step on bytes but its input, its output and a layer norm's weights.
+void ReadInt8Fields(DataMap& reader, Step& step);
 
 // The keys scale and zero.
-void ReadGrid(DictReader& reader, Step& step);
+void ReadGrid(DataMap& reader, Step& step);
 
 // The key activation, "none" where it is missing; a tensor's index, -1 where it is missing; patch_height and
 // patch_width.
-Activation ReadActivation(DictReader& reader);
-int ReadOptionalTensor(DictReader& reader, const char* key);
-void ReadPatch(DictReader& reader, Step& step);
+Activation ReadActivation(DataMap& reader);
+int ReadOptionalTensor(DataMap& reader, const char* key);
+void ReadPatch(DataMap& reader, Step& step);
 
 }  // namespace mvf
