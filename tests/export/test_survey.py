@@ -11,6 +11,7 @@ import pytest
 from mobilevit_fast import StaticInt8, cli, quantize
 from mobilevit_fast.benchmark.interleave import Pace
 from mobilevit_fast.benchmark.random_weights import random_images
+from mobilevit_fast.benchmark.subject import load_subject
 from mobilevit_fast.cli.format_survey import describe, draw
 from mobilevit_fast.evaluation import Dataset
 from mobilevit_fast.export import FORMATS, export, survey
@@ -59,6 +60,11 @@ def test_a_format_that_is_not_installed_is_left_out_with_the_reason(checkpoint, 
     assert "left out: onnx fp32: pip install it" in describe(found)
 
 
+def test_different_models_are_not_compared(checkpoint):
+    with pytest.raises(ValueError, match="differ in their variant, size or classes"):
+        survey.survey([checkpoint, load_subject("mobilevit_xs")], ["torch"], pace=QUICK)
+
+
 def test_what_was_exported_runs_again(checkpoint, tmp_path):
     report = export(checkpoint, "torch", tmp_path / "model.pt2")
     images = random_images(3, 96, 96)
@@ -81,13 +87,19 @@ def cores_of_this_process():
 
 
 @pytest.mark.usefixtures("cores_of_this_process")
-def test_the_command(capsys):
-    code = cli.main(
-        ["bench", "mobilevit_xxs.cifar10", "--formats", "torch", "--rounds", "1", "--threads", "1", "--json"]
-    )
-    data = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert [entry["format"] for entry in data["entries"]] == ["mobilevit_fast", "torch", "torch"]
+def test_the_command(capsys, tmp_path):
+    small = tmp_path / "small.safetensors"
+    quantize("mobilevit_xxs.cifar10", StaticInt8(), calibration=random_images(32, 96, 96)).save(small)
+    command = ["bench", "mobilevit_xxs.cifar10", str(small), "--formats", "torch", "--rounds", "1"]
+    assert cli.main([*command, "--threads", "1", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert [(entry["format"], entry["precision"]) for entry in entries] == [
+        ("mobilevit_fast", "fp32"),
+        ("mobilevit_fast", "int8"),
+        ("torch", "fp32"),
+        ("torch", "fp16"),
+        ("torch", "int8"),
+    ]
 
 
 @pytest.mark.parametrize(

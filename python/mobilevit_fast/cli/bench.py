@@ -27,7 +27,7 @@ EPILOG = """examples:
   mobilevit-fast bench mobilevit_s --precision int8
   mobilevit-fast bench small.safetensors --peers
   mobilevit-fast bench mobilevit_s --profile --threads 1 --roofline steps.svg
-  mobilevit-fast bench small.safetensors --formats all --data test.parquet --plot formats.svg
+  mobilevit-fast bench flowers/ flowers/int8.safetensors --formats all --data test.parquet --plot formats.svg
 
 Times are medians, in milliseconds an image; in brackets, how many times ours. Weights are random and the same
 for all, unless ours are quantised; contenders take turns in one process, with as many threads each.
@@ -69,7 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--formats",
         nargs="+",
         metavar="NAME",
-        help="export one model to these formats, or to all, and compare what comes out, on one thread",
+        help="export a model, and what quantisation made of it, to these formats, or to all, and compare what "
+        "comes out, on one thread",
     )
     parser.add_argument("--data", type=Path, metavar="DATA", help="with --formats: measure accuracy on it")
     parser.add_argument("--limit", type=positive, metavar="N", help="with --data: use so many images")
@@ -96,13 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _survey(models: list[str], arguments: argparse.Namespace) -> int:
-    if len(models) > 1 or len(arguments.threads or [1]) > 1:
-        raise ValueError("--formats takes one model and one number of threads")
+    if len(arguments.threads or [1]) > 1:
+        raise ValueError("--formats takes one number of threads")
     # Not at the top: torch takes seconds to import, and no other part of this command needs it.
     from mobilevit_fast.cli.format_survey import run_survey
 
     run_survey(
-        models[0],
+        models,
         arguments.formats,
         threads=(arguments.threads or [1])[0],
         rounds=arguments.rounds,

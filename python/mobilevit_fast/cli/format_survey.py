@@ -21,7 +21,7 @@ MARKS = {"fp32": "o", "fp16": "s", "int8": "^"}
 
 
 def run_survey(
-    model: str,
+    models: Sequence[str],
     formats: Sequence[str],
     *,
     threads: int,
@@ -31,12 +31,13 @@ def run_survey(
     as_json: bool,
     picture: Path | None,
 ) -> None:
-    """Prints the table of `model`; variants with random weights come quantised too.
+    """Prints the table of `models`, which are one model and what quantisation made of it; variants with
+    random weights come quantised too.
 
     Raises:
         FileExistsError: `picture` exists.
         ImportError: matplotlib is not installed.
-        ValueError: an unknown format, or a picture that is no .png or .svg.
+        ValueError: an unknown format, different models, or a picture that is no .png or .svg.
     """
     if picture is not None:
         if picture.suffix not in (".png", ".svg"):
@@ -44,9 +45,8 @@ def run_survey(
         if picture.exists():
             raise FileExistsError(f"{picture} exists; name another file or remove it")
     pin(threads)  # each runtime has a switch of its own for threads, and all keep to the cores there are
-    sources = [load_subject(model)]
-    if model in MODELS:
-        sources.append(load_subject(model, "int8"))
+    sources = [load_subject(model) for model in models]
+    sources += [load_subject(model, "int8") for model in models if model in MODELS]
     found = survey(
         sources,
         None if list(formats) == [ALL] else formats,

@@ -94,8 +94,14 @@ def survey(
         progress: wraps the exports, given their number and a title.
 
     Raises:
-        ValueError: an unknown format.
+        ValueError: an unknown format, or sources that differ in more than their weights.
     """
+    for other in sources[1:]:
+        if (other.config, other.labels) != (sources[0].config, sources[0].labels):
+            raise ValueError(
+                "the models to compare must be one model and what quantisation made of it; "
+                f"{sources[0].source} and {other.source} differ in their variant, size or classes"
+            )
     rows = [get_format(name) for name in (FORMATS if formats is None else formats)]
     wanted = [
         (source, precision, row)
@@ -108,8 +114,8 @@ def survey(
     left_out: dict[str, str] = {}
     with TemporaryDirectory() as folder:
         contenders = [_ours(source) for source in sources]
-        for source, precision, row in steps:
-            path = Path(folder) / f"{row.name}-{precision}{row.suffix}"
+        for index, (source, precision, row) in enumerate(steps):
+            path = Path(folder) / f"{index}{row.suffix}"
             try:
                 report = export(source, row.name, path, precision=precision)
             except (ImportError, VerificationError) as error:
