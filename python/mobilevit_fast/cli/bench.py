@@ -69,8 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--formats",
         nargs="+",
         metavar="NAME",
-        help="export a model, and what quantisation made of it, to these formats, or to all, and compare what "
-        "comes out, on one thread",
+        help="export a model, and what quantisation made of it, to these formats, or to all, and compare "
+        "what comes out, on one thread",
     )
     parser.add_argument("--data", type=Path, metavar="DATA", help="with --formats: measure accuracy on it")
     parser.add_argument("--limit", type=positive, metavar="N", help="with --data: use so many images")
