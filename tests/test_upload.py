@@ -10,6 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from PIL import Image
 
 from checkpoints import random_checkpoint, write_transformers
 
@@ -70,8 +71,21 @@ def hub():
     server.server_close()
 
 
+def run_python(arguments, hub, cache):
+    """In a process of its own, because the client reads its settings when it is imported; its output."""
+    settings = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(cache),
+        "HF_TOKEN": "hf_of_a_test",
+        "NO_PROXY": "127.0.0.1",
+    }
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def push(folder, hub, cache):
-    """In a process of its own, because the client reads its settings when it is imported."""
     code = """
 import sys
 from pathlib import Path
@@ -81,16 +95,7 @@ try:
 except OSError as error:
     print("refused:", error)
 """
-    settings = {
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HOME": str(cache),
-        "HF_TOKEN": "hf_of_a_test",
-        "NO_PROXY": "127.0.0.1",
-    }
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return run_python(["-c", code, folder], hub, cache)
 
 
 def test_a_folder_arrives_whole_and_without_its_checkpoints(hub, tmp_path):
@@ -115,3 +120,20 @@ def test_a_refusal_is_one_sentence(hub, tmp_path):
         f"refused: {str(folder)!r} could not be pushed to 'someone/flowers'; check the name"
     )
     assert len(said.splitlines()) == 1
+
+
+def test_a_fine_tuned_model_is_pushed_by_its_command(hub, tmp_path):
+    pytest.importorskip("accelerate")
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (40, 40), (180 * label + index,) * 3).save(
+                tmp_path / "data" / name / f"{index}.png"
+            )
+    command = ["-m", "mobilevit_fast", "finetune", tmp_path / "data", "--model", "mobilevit_xxs.cifar10"]
+    command += ["-o", tmp_path / "out", "--epochs", 1, "--size", 32, "--batch", 4, "--hold-out", 0.5]
+    command += ["--push-to-hub", "someone/flowers", "--private"]
+    assert run_python(command, hub, tmp_path / "cache").endswith("/someone/flowers")
+    for name in ("README.md", "config.json", "model.safetensors", "report.json"):
+        assert hub.files[name] == (tmp_path / "out" / name).read_bytes()
+    assert not any(name.startswith("checkpoints") for name in hub.files)
