@@ -24,6 +24,7 @@ PYTHON_MAY_USE = {
     "lower_quantized": LEAVES | {"folding", "lower", "integer_weights"},
     "decode_ahead": {"image"},
     "native_libraries": {"_C"},
+    "c_library": {"_C"},
     "session": RUNTIME | {"decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
@@ -35,7 +36,7 @@ PYTHON_MAY_USE = {
     "quantization": RUNTIME | {"ops", "model", "evaluation"},
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
     "export": RUNTIME
-    | {"integer_weights", "session", "benchmark", "evaluation", "ops", "model", "quantization"},
+    | {"integer_weights", "session", "c_library", "benchmark", "evaluation", "ops", "model", "quantization"},
     "cli": RUNTIME
     | {
         "session",
@@ -58,6 +59,7 @@ WITHOUT_TORCH = LEAVES | {
     "folding",
     "lower",
     "decode_ahead",
+    "c_library",
     "evaluation",
     "session",
     "serve",
@@ -69,6 +71,9 @@ CPP_MAY_INCLUDE = {
     "base": set(),
     "kernels": {"base"},
     "engine": {"base", "kernels"},
+    "image": set(),
+    "model_file": {"base", "kernels", "engine", "image"},
+    "c_api": {"base", "kernels", "engine", "image", "model_file"},
     "python": {"base", "kernels", "engine"},
     "onnxruntime": {"base", "kernels", "engine"},
 }
@@ -131,7 +136,9 @@ def test_there_is_something_to_hold():
     assert len(native_sources()) > 30
 
 
-@pytest.mark.parametrize("folder", ["base", "kernels", "engine", "onnxruntime"])
+@pytest.mark.parametrize(
+    "folder", ["base", "kernels", "engine", "onnxruntime", "image", "model_file", "c_api"]
+)
 def test_only_the_module_knows_python(folder):
     for path in (SOURCES / folder).rglob("*"):
         if path.is_file():

@@ -21,7 +21,9 @@ struct Candidate {
 // Slowest first: a cap takes away what follows it.
 const std::vector<Candidate>& Candidates() {
   static const std::vector<Candidate> candidates = {
+#if defined(MVF_HAS_SCALAR)
     {"scalar", DType::kF32, ScalarTable, {}},
+#endif
 #if defined(MVF_HAS_AVX2)
     {"avx2", DType::kF32, Avx2Table, {"avx2", "fma", "f16c"}},
 #endif

@@ -16,7 +16,9 @@ from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.image import ImageSource, Preprocessing
 from mobilevit_fast.lower import lower
 from mobilevit_fast.lower_quantized import compute_precision, lower_quantized
-from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, load_classifier
+from mobilevit_fast.weights import Checkpoint, NativeModel, QuantizedCheckpoint, load_runnable
+
+Runnable = Checkpoint | QuantizedCheckpoint | NativeModel
 
 _DECODING_THREADS = 4
 """At most; decoding a photograph costs about as much as classifying it."""
@@ -80,11 +82,12 @@ class Session:
 
     Args:
         source: what `load_checkpoint` takes (the name of an embedded model, a hub id, a folder, a file), or a
-            `Checkpoint`; or the file of a quantised model, or a `QuantizedCheckpoint`.
+            `Checkpoint`; or the file of a quantised model or of an export in format native, or what such a
+            file holds.
         precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16
             (activations and weights rounded to it, sums in float). None for "fp32", or for what a quantised
             model was made for: it computes as its layers say, and takes another precision only where all of
-            them compute in float.
+            them compute in float. An export in format native has the one that it was made for.
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu".
@@ -100,7 +103,7 @@ class Session:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Checkpoint | QuantizedCheckpoint,
+        source: str | os.PathLike[str] | Runnable,
         *,
         precision: str | None = None,
         threads: int | None = None,
@@ -109,13 +112,11 @@ class Session:
         channel_order: str | None = None,
     ) -> None:
         _check_device(device)
-        checkpoint = (
-            source if isinstance(source, Checkpoint | QuantizedCheckpoint) else load_classifier(source)
-        )
+        checkpoint = source if isinstance(source, Runnable) else load_runnable(source)
         self._checkpoint_order = checkpoint.preprocessing.channel_order
         self._preprocessing = _reorder(checkpoint.preprocessing, channel_order)
         self._precision = _choose_precision(checkpoint, precision)
-        plan = _lower(checkpoint, self._precision, self.is_channel_order_folded)
+        plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
         kernels = "int8" if self._precision == "mixed" else self._precision
         self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
         self._step_outputs = [step["output"] for step in plan["steps"]]
@@ -278,10 +279,19 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _choose_precision(checkpoint: Checkpoint | QuantizedCheckpoint, wanted: str | None) -> str:
-    own = compute_precision(checkpoint) if isinstance(checkpoint, QuantizedCheckpoint) else "fp32"
+def own_precision(checkpoint: Runnable) -> str:
+    """What a model computes in unless told otherwise."""
+    if isinstance(checkpoint, NativeModel):
+        return checkpoint.precision
+    return compute_precision(checkpoint) if isinstance(checkpoint, QuantizedCheckpoint) else "fp32"
+
+
+def _choose_precision(checkpoint: Runnable, wanted: str | None) -> str:
+    own = own_precision(checkpoint)
     if wanted in (None, own):
         return own
+    if isinstance(checkpoint, NativeModel):
+        raise ValueError(f"{checkpoint.source!r} was exported for {own}, not for {wanted!r}; export it again")
     if own != "fp32":
         raise ValueError(
             f"{checkpoint.source!r} is quantised and computes in {own}; leave out precision={wanted!r}"
@@ -294,9 +304,14 @@ def _choose_precision(checkpoint: Checkpoint | QuantizedCheckpoint, wanted: str 
     return wanted
 
 
-def _lower(
-    checkpoint: Checkpoint | QuantizedCheckpoint, precision: str, reverse_channels: bool
-) -> dict[str, Any]:
+def lower_to_plan(checkpoint: Runnable, precision: str, reverse_channels: bool = False) -> dict[str, Any]:
+    """The plan of a model, as `lower` returns it, for one of the precisions that `Session` computes in.
+
+    Raises:
+        ValueError: as `lower` and `lower_quantized` do.
+    """
+    if isinstance(checkpoint, NativeModel):
+        return checkpoint.reversed_plan() if reverse_channels else checkpoint.plan
     if isinstance(checkpoint, Checkpoint):
         return lower(
             checkpoint.config, checkpoint.tensors, precision=precision, reverse_channels=reverse_channels

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         metavar="NAME",
-        help="fp32 or fp16; a quantised model goes out as int8. default: the model's own",
+        help="fp32, fp16 or bf16; a quantised model goes out as int8. default: the model's own",
     )
     add_size(parser)
     parser.add_argument(

@@ -12,7 +12,9 @@ from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session
 from mobilevit_fast.cli.text import facts, megabytes, table
+from mobilevit_fast.config import MODELS
 from mobilevit_fast.session import Session
+from mobilevit_fast.weights import load_runnable
 
 EPILOG = """examples:
   mobilevit-fast info mobilevit_xxs.cifar10
@@ -34,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    session = open_session(load_subject(arguments.model, arguments.precision), arguments)
+    model = arguments.model
+    subject = load_subject(model, arguments.precision) if model in MODELS else load_runnable(model)
+    session = open_session(subject, arguments)
     report = gather(session, arguments.size or session.input_size)
     if arguments.json:
         print(json.dumps(report, indent=2))

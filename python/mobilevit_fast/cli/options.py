@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mobilevit_fast.session import Session
-from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
+from mobilevit_fast.session import Runnable, Session
 
 DEFAULT_MODEL = "mobilevit_xxs.cifar10"
 
@@ -36,7 +35,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_session(source: str | Checkpoint | QuantizedCheckpoint, arguments: argparse.Namespace) -> Session:
+def open_session(source: str | Runnable, arguments: argparse.Namespace) -> Session:
     return Session(source, precision=arguments.precision, threads=arguments.threads, isa=arguments.isa)
 
 

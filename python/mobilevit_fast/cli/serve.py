@@ -13,9 +13,8 @@ from pathlib import Path
 from mobilevit_fast import _C
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_json, positive
-from mobilevit_fast.lower_quantized import compute_precision
-from mobilevit_fast.session import Session
-from mobilevit_fast.weights import Checkpoint, load_classifier
+from mobilevit_fast.session import Session, own_precision
+from mobilevit_fast.weights import Checkpoint, load_runnable
 
 TOKEN_VARIABLE = "MOBILEVIT_FAST_TOKEN"
 
@@ -158,8 +157,8 @@ def find_variants(
         group, source = (given, rest) if separator else (_plain_name(text), text)
         if not re.fullmatch(r"[\w.-]+", group):
             raise ValueError(f"a model's name may have letters, digits, '.', '_' and '-', got {group!r}")
-        checkpoint = load_classifier(source)
-        own = "" if isinstance(checkpoint, Checkpoint) else compute_precision(checkpoint)
+        checkpoint = load_runnable(source)
+        own = "" if isinstance(checkpoint, Checkpoint) else own_precision(checkpoint)
         for precision in floats if isinstance(checkpoint, Checkpoint) else [None]:
             key = precision or own
             if (group, key) in seen:

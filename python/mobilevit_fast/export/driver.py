@@ -71,8 +71,8 @@ def export(
             `QuantizedModel`, which is exported on its own scales and zero points.
         format: one of `mobilevit_fast.export.FORMATS`, such as "onnx".
         path: the file or folder to write, with the format's own ending.
-        precision: "fp32", "fp16" or "int8"; the last for quantised models, and only those. None for what the
-            model is in.
+        precision: "fp32", "fp16", "bf16" or "int8"; the last for quantised models, and only those. None for
+            what the model is in.
         size: (height, width) of the images in pixels; None for the model's own.
         dynamic_batch: take any number of images at once, or only one; None for what the format's models
             take for the most part: any number, in those that can.

@@ -53,7 +53,7 @@ class Format:
     """One format.
 
     Attributes:
-        name: also of its row in `mapping.LOWERINGS`; its driver module is `<name>_format`.
+        name: also of its row in `mapping.LOWERINGS` where `is_traced`; its driver module is `<name>_format`.
         summary: one line.
         suffix: of the file or folder.
         is_folder: whether it is a folder.
@@ -70,6 +70,7 @@ class Format:
         batches: that a model takes unless told otherwise; empty for any number.
         options: what it alone, or it among a few, can be asked.
         is_timed: whether what runs it here tells how fast it is where it is used.
+        is_traced: whether it holds the model's operations as torch traces them, and not our own plan.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Format:
     batches: tuple[int, ...] = ()
     options: type[FormatOptions] = FormatOptions
     is_timed: bool = True
+    is_traced: bool = True
 
     def driver(self) -> Driver:
         """Raises ImportError, with the line that installs it, where something is missing or too old."""
@@ -115,6 +117,16 @@ _BOUNDS = {**_FLOAT_BOUNDS, "int8": 5e-2}
 numbers between two bytes go either way."""
 
 _ROWS = (
+    Format(
+        name="native",
+        summary="our own plan: .safetensors for the C library, phones and boards without Python",
+        suffix=".safetensors",
+        modules=(),
+        bounds={"fp32": _BOUNDS["fp32"], "bf16": 5e-2, "int8": _BOUNDS["fp32"]},
+        runtime="mobilevit_fast",
+        extra="torch",
+        is_traced=False,
+    ),
     Format(
         name="onnx",
         summary="ONNX, opset 18: ONNX Runtime and most others",

@@ -7,7 +7,7 @@ from typing import Any
 
 from mobilevit_fast.export.format_options import FormatOptions
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 SIZE_STEP = 32
 """A model of dynamic size takes multiples of it: those are the sizes at which no layer loses pixels."""
@@ -21,7 +21,8 @@ class Options:
 
     Attributes:
         precision: one of `PRECISIONS`. "fp16" has weights in 16 bits, and arithmetic where the runtime has
-            it; "int8" is a quantised model on its own scales and zero points.
+            it; "bf16" is arithmetic in bfloat16; "int8" is a quantised model on its own scales and zero
+            points.
         size: (height, width) in pixels, that the model is traced at and, unless `dynamic_size`, bound to.
         batches: numbers of images that it takes at once; empty for any number.
         dynamic_size: take any multiples of `SIZE_STEP` from `SMALLEST_SIZE`.

@@ -39,4 +39,4 @@ def ready_precisions(source: Source) -> tuple[str, ...]:
     """What the model can be exported in, its own first."""
     if isinstance(source, QuantizedCheckpoint) and any(layer.is_integer for layer in source.layers.values()):
         return ("int8",)
-    return ("fp32", "fp16")
+    return ("fp32", "fp16", "bf16")

@@ -6,12 +6,14 @@ from mobilevit_fast.weights.checkpoint import (
     load_checkpoint,
     load_classifier,
     load_model,
+    load_runnable,
     save_checkpoint,
     with_new_classifier,
 )
 from mobilevit_fast.weights.convert import find_config, to_canonical, to_timm, to_transformers
 from mobilevit_fast.weights.hub import HUB_IDS, upload
 from mobilevit_fast.weights.integers import Grid, silu_table
+from mobilevit_fast.weights.native import NativeModel, save_native
 from mobilevit_fast.weights.pretrained import save_pretrained
 from mobilevit_fast.weights.quantized import LayerFormat, QuantizedCheckpoint, save_quantized
 from mobilevit_fast.weights.safetensors_file import read_safetensors, write_safetensors
@@ -23,6 +25,7 @@ __all__ = [
     "Checkpoint",
     "Grid",
     "LayerFormat",
+    "NativeModel",
     "QuantizedCheckpoint",
     "embedded_names",
     "find_config",
@@ -30,10 +33,12 @@ __all__ = [
     "load_checkpoint",
     "load_classifier",
     "load_model",
+    "load_runnable",
     "parameter_shapes",
     "read_safetensors",
     "replacing",
     "save_checkpoint",
+    "save_native",
     "save_pretrained",
     "save_quantized",
     "silu_table",

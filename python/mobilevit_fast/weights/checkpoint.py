@@ -15,6 +15,7 @@ import numpy as np
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.image.configs import from_huggingface, from_timm
 from mobilevit_fast.image.preprocessing import Preprocessing
+from mobilevit_fast.weights import native
 from mobilevit_fast.weights.configs import config_from_transformers
 from mobilevit_fast.weights.convert import find_config, to_canonical
 from mobilevit_fast.weights.labels import (
@@ -111,6 +112,26 @@ def load_model(source: str | os.PathLike) -> Checkpoint | QuantizedCheckpoint:
     Raises:
         FileNotFoundError, ValueError, ImportError: as `load_checkpoint` does.
     """
+    model = _load(source)
+    if isinstance(model, native.NativeModel):
+        raise ValueError(
+            f"{model.source!r} is an export in format native, made to run; this needs the checkpoint that it "
+            "was made from"
+        )
+    return model
+
+
+def load_runnable(source: str | os.PathLike) -> Checkpoint | QuantizedCheckpoint | native.NativeModel:
+    """What `load_classifier` reads, or an export in format native.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as `load_checkpoint` does.
+    """
+    model = _load(source)
+    return _with_classifier(model, None) if isinstance(model, Checkpoint) else model
+
+
+def _load(source: str | os.PathLike) -> Checkpoint | QuantizedCheckpoint | native.NativeModel:
     files = find_source(source)
     state, metadata = _read_weights(files)
     if METADATA_KEY in metadata:
@@ -173,12 +194,14 @@ def _read_weights(files: SourceFiles) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _from_metadata(
     state: Mapping[str, np.ndarray], text: str, source: str
-) -> Checkpoint | QuantizedCheckpoint:
+) -> Checkpoint | QuantizedCheckpoint | native.NativeModel:
     with _blaming(f"{METADATA_KEY} metadata of {source!r}"):
         content = json.loads(text)
         missing = {"config", "preprocessing", "labels"} - content.keys()
         if missing:
             raise ValueError(f"{min(missing)} is missing")
+        if native.is_native(content):
+            return native.from_file(state, content, source)
         if is_quantized(content):
             return from_file(state, content, source)
         config = ModelConfig(**content["config"])

@@ -162,7 +162,7 @@ def quantized_size(checkpoint: QuantizedCheckpoint) -> int:
 
 def _stored_tensors(checkpoint: QuantizedCheckpoint) -> tuple[dict[str, np.ndarray], set[str]]:
     """Name in the file -> tensor, and the names of those that are stored in bfloat16."""
-    tensors: dict[str, np.ndarray] = {name: _narrow(array) for name, array in checkpoint.norms.items()}
+    tensors: dict[str, np.ndarray] = {name: narrow(array) for name, array in checkpoint.norms.items()}
     bfloat16 = set()
     for layer, layer_format in checkpoint.layers.items():
         weight = checkpoint.weights[layer]
@@ -175,8 +175,8 @@ def _stored_tensors(checkpoint: QuantizedCheckpoint) -> tuple[dict[str, np.ndarr
         if layer_format.weights == "bf16":
             bfloat16.add(f"{layer}.weight")
         if layer_format.is_integer:
-            tensors[f"{layer}.weight_scale"] = _narrow(checkpoint.scales[layer])
-        tensors[f"{layer}.bias"] = _narrow(checkpoint.biases[layer])
+            tensors[f"{layer}.weight_scale"] = narrow(checkpoint.scales[layer])
+        tensors[f"{layer}.bias"] = narrow(checkpoint.biases[layer])
     return tensors, bfloat16
 
 
@@ -255,7 +255,8 @@ def _to_json(checkpoint: QuantizedCheckpoint) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def _narrow(array: np.ndarray) -> np.ndarray:
+def narrow(array: np.ndarray) -> np.ndarray:
+    """float32 as float16 where that changes no number, else as it is."""
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), array) else array

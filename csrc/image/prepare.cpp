@@ -1,0 +1,94 @@
+#include "image/prepare.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "image/resample.h"
+
+namespace mvf {
+namespace {
+
+// As many as the Python package decodes unless told otherwise.
+constexpr int64_t kMaxPixels = 89'478'485;
+
+std::string ToString(ImageSize size) {
+  return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
+ImageSize ResizedSize(const ImageRule& rule, ImageSize image) {
+  if (rule.exact_size.height > 0) return rule.exact_size;
+  if (rule.shortest_edge == 0) return image;
+  const auto [shorter, longer] = std::minmax(image.height, image.width);
+  const auto longest =
+      static_cast<int64_t>(static_cast<double>(rule.shortest_edge * longer) / static_cast<double>(shorter));
+  return image.width <= image.height ? ImageSize{longest, rule.shortest_edge}
+                                     : ImageSize{rule.shortest_edge, longest};
+}
+
+// Resized, checked.
+ImageSize CheckedSize(const ImageRule& rule, ImageSize image) {
+  if (image.height < 1 || image.width < 1 || image.height > kMaxEdge || image.width > kMaxEdge) {
+    throw std::invalid_argument("an image of " + ToString(image) + " pixels; edges may be from 1 to " +
+                                std::to_string(kMaxEdge));
+  }
+  const ImageSize resized = ResizedSize(rule, image);
+  if (resized.width > kMaxEdge || resized.height > kMaxEdge || resized.height * resized.width > kMaxPixels) {
+    throw std::invalid_argument("an image of " + ToString(image) +
+                                " is too large, or too long and thin: at " + ToString(resized) +
+                                " it exceeds " + std::to_string(kMaxPixels) + " pixels");
+  }
+  return resized;
+}
+
+int64_t FloorHalf(int64_t value) { return value >= 0 ? value / 2 : -((1 - value) / 2); }
+
+// First row or column of the crop; negative where the image is padded.
+int64_t CropOffset(const ImageRule& rule, int64_t size, int64_t crop) {
+  const int64_t cut = size - crop;
+  if (!rule.crop_to_even) return FloorHalf(cut);
+  if (cut < 0) return -(-cut / 2);
+  return cut % 4 == 3 ? cut / 2 + 1 : cut / 2;
+}
+
+}  // namespace
+
+ImageSize PreparedSize(const ImageRule& rule, ImageSize image) {
+  const ImageSize resized = CheckedSize(rule, image);
+  return rule.crop_size.height > 0 ? rule.crop_size : resized;
+}
+
+void Prepare(const ImageRule& rule, const RgbImage& image, float* planes) {
+  const ImageSize resized = CheckedSize(rule, image.size);
+  const ImageSize size = rule.crop_size.height > 0 ? rule.crop_size : resized;
+  const int64_t top = CropOffset(rule, resized.height, size.height);
+  const int64_t left = CropOffset(rule, resized.width, size.width);
+
+  Window seen;  // the crop's part that lies in the image
+  seen.top = std::max<int64_t>(top, 0);
+  seen.left = std::max<int64_t>(left, 0);
+  seen.size.height = std::min(top + size.height, resized.height) - seen.top;
+  seen.size.width = std::min(left + size.width, resized.width) - seen.left;
+  const std::vector<uint8_t> bytes = Resample(image, resized, rule.filter, seen);
+
+  for (int64_t plane = 0; plane < 3; ++plane) {
+    float values[256];  // of each byte
+    for (int byte = 0; byte < 256; ++byte) {
+      values[byte] = static_cast<float>(byte) * rule.rescale;
+      if (rule.normalize) {
+        const auto index = static_cast<size_t>(plane);
+        values[byte] = (values[byte] - rule.mean[index]) / rule.deviation[index];
+      }
+    }
+    float* out = planes + plane * size.height * size.width;
+    if (!(seen.size == size)) std::fill_n(out, size.height * size.width, values[0]);
+    const uint8_t* source = bytes.data() + (rule.bgr ? 2 - plane : plane);
+    for (int64_t y = 0; y < seen.size.height; ++y) {
+      float* row = out + (seen.top - top + y) * size.width + (seen.left - left);
+      for (int64_t x = 0; x < seen.size.width; ++x, source += 3) row[x] = values[*source];
+    }
+  }
+}
+
+}  // namespace mvf
