@@ -25,13 +25,14 @@ PYTHON_MAY_USE = {
     "decode_ahead": {"image"},
     "native_libraries": {"_C"},
     "c_library": {"_C"},
-    "session": RUNTIME | {"decode_ahead"},
+    "cuda": {"_C"},
+    "session": RUNTIME | {"cuda", "decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
     "offline": {"image", "session", "weights"},
     "integrations": {"session", "serve"},
     "ops": LEAVES | {"_C"},
-    "model": RUNTIME | {"ops"},
+    "model": RUNTIME | {"cuda", "ops"},
     "evaluation": LEAVES | {"decode_ahead"},
     "quantization": RUNTIME | {"ops", "model", "evaluation"},
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
@@ -58,6 +59,7 @@ PYTHON_MAY_USE = {
 WITHOUT_TORCH = LEAVES | {
     "folding",
     "lower",
+    "cuda",
     "decode_ahead",
     "c_library",
     "evaluation",
@@ -70,11 +72,12 @@ WITHOUT_TORCH = LEAVES | {
 CPP_MAY_INCLUDE = {
     "base": set(),
     "kernels": {"base"},
-    "engine": {"base", "kernels"},
+    "cuda": {"base", "kernels"},
+    "engine": {"base", "kernels", "cuda"},
     "image": set(),
     "model_file": {"base", "kernels", "engine", "image"},
     "c_api": {"base", "kernels", "engine", "image", "model_file"},
-    "python": {"base", "kernels", "engine"},
+    "python": {"base", "kernels", "cuda", "engine"},
     "onnxruntime": {"base", "kernels", "engine"},
 }
 """Folder of csrc -> folders whose headers it may include, besides its own."""
@@ -137,7 +140,7 @@ def test_there_is_something_to_hold():
 
 
 @pytest.mark.parametrize(
-    "folder", ["base", "kernels", "engine", "onnxruntime", "image", "model_file", "c_api"]
+    "folder", ["base", "kernels", "cuda", "engine", "onnxruntime", "image", "model_file", "c_api"]
 )
 def test_only_the_module_knows_python(folder):
     for path in (SOURCES / folder).rglob("*"):

@@ -11,7 +11,12 @@ struct Bf16 {
   uint16_t bits;
 };
 
-enum class DType { kF32, kBf16 };
+// IEEE half precision storage.
+struct Half {
+  uint16_t bits;
+};
+
+enum class DType { kF32, kBf16, kF16 };
 
 constexpr size_t SizeOf(DType type) { return type == DType::kF32 ? 4 : 2; }
 

@@ -32,9 +32,10 @@ inline Work WorkOf(const ResizeArgs& args) { return {args.output.height, 1}; }
 inline Work WorkOf(const GlobalPoolArgs& args) { return {args.input.channels, 16}; }
 inline Work WorkOf(const SoftmaxArgs& args) { return {args.rows, 8}; }
 
-// Calls visit(kernel, args) with the step's kernel in `table` and its arguments.
-template <class Visit>
-void VisitStep(const KernelTable& table, const Frame& frame, size_t step, Visit&& visit) {
+// Calls visit(kernel, args) with the step's kernel in `table` and its arguments, for the kinds before
+// kInt8Stem and maps of floats. Table: KernelTable, or CudaTable.
+template <class Table, class Visit>
+void VisitFloatStep(const Table& table, const Frame& frame, size_t step, Visit&& visit) {
   switch (frame.plan->steps[step].kind) {
     case StepKind::kStem:
       return visit(table.stem, BindStem(frame, step));
@@ -52,14 +53,23 @@ void VisitStep(const KernelTable& table, const Frame& frame, size_t step, Visit&
       return visit(table.layer_norm, BindLayerNorm(frame, step));
     case StepKind::kResizeToPatch:
     case StepKind::kResizeLike:
-      if (frame.plan->tensors[frame.plan->steps[step].input].type == TensorType::kBytes)
-        return visit(table.int8->resize, BindResize(frame, step));
       return visit(table.resize, BindResize(frame, step));
     case StepKind::kGlobalPool:
       return visit(table.global_pool, BindGlobalPool(frame, step));
     default:
-      return VisitInt8Step(*table.int8, frame, step, visit);
+      return;
   }
+}
+
+// The same for every kind.
+template <class Visit>
+void VisitStep(const KernelTable& table, const Frame& frame, size_t step, Visit&& visit) {
+  const Step& visited = frame.plan->steps[step];
+  const bool resizes = visited.kind == StepKind::kResizeToPatch || visited.kind == StepKind::kResizeLike;
+  if (resizes && frame.plan->tensors[visited.input].type == TensorType::kBytes)
+    return visit(table.int8->resize, BindResize(frame, step));
+  if (IsInt8(visited.kind)) return VisitInt8Step(*table.int8, frame, step, visit);
+  VisitFloatStep(table, frame, step, visit);
 }
 
 }  // namespace mvf

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstring>
 
+#include "base/median.h"
 #include "engine/planar.h"
 
 namespace mvf {
@@ -21,27 +21,6 @@ Image ImageAt(const ImageBatch& batch, int64_t index) {
   Image image = batch.first;
   image.data += index * batch.image_stride;
   return image;
-}
-
-double Median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-// The engine owns packed weights; a plan that it keeps must not point to the caller's.
-void ForgetWeights(Plan& plan) {
-  for (Step& step : plan.steps) {
-    step.linear_weights = {};
-    step.ffn_weights = {};
-    step.conv_weights = {};
-    step.inverted_residual_weights = {};
-    step.gamma = step.beta = nullptr;
-    step.int8_linear_weights = {};
-    step.int8_ffn_weights = {};
-    step.int8_conv_weights = {};
-    step.int8_inverted_residual_weights = {};
-  }
 }
 
 }  // namespace

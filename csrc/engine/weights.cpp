@@ -11,9 +11,9 @@ size_t RowBytes(int64_t channels) {
   return RoundUp(static_cast<size_t>(channels) * sizeof(float), kAlignment);
 }
 
-// Calls visit(packing, shape, weights) for a step that has packed weights.
-template <class Visit>
-void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
+// Calls visit(packing, shape, weights) for a step on floats that has packed weights.
+template <class Table, class Visit>
+void VisitFloatPacking(const Step& step, const Table& table, Visit&& visit) {
   switch (step.kind) {
     case StepKind::kStem:
       return visit(table.stem_packing, step.conv, step.conv_weights);
@@ -25,6 +25,19 @@ void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
       return visit(table.linear_packing, step.linear, step.linear_weights);
     case StepKind::kFfn:
       return visit(table.ffn_packing, step.ffn, step.ffn_weights);
+    default:
+      return;
+  }
+}
+
+template <class Visit>
+void VisitPacking(const Step& step, const CudaTable& table, Visit&& visit) {
+  VisitFloatPacking(step, table, visit);
+}
+
+template <class Visit>
+void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
+  switch (step.kind) {
     case StepKind::kInt8Stem:
       return visit(table.int8->stem_packing, step.int8_conv, step.int8_conv_weights);
     case StepKind::kInt8Conv3x3:
@@ -36,17 +49,8 @@ void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
       return visit(table.int8->linear_packing, step.int8_linear, step.int8_linear_weights);
     case StepKind::kInt8Ffn:
       return visit(table.int8->ffn_packing, step.int8_ffn, step.int8_ffn_weights);
-    case StepKind::kLayerNorm:
-    case StepKind::kAttention:
-    case StepKind::kResizeToPatch:
-    case StepKind::kResizeLike:
-    case StepKind::kGlobalPool:
-    case StepKind::kInt8LayerNorm:
-    case StepKind::kInt8Attention:
-    case StepKind::kInt8GlobalPool:
-    case StepKind::kQuantize:
-    case StepKind::kDequantize:
-      return;
+    default:
+      return VisitFloatPacking(step, table, visit);
   }
 }
 
@@ -54,7 +58,8 @@ bool IsLayerNorm(const Step& step) {
   return step.kind == StepKind::kLayerNorm || step.kind == StepKind::kInt8LayerNorm;
 }
 
-size_t BytesOf(const Step& step, const KernelTable& table, const Plan& plan) {
+template <class Table>
+size_t BytesOf(const Step& step, const Table& table, const Plan& plan) {
   if (IsLayerNorm(step)) return 2 * RowBytes(plan.tensors[step.input].channels);
   size_t bytes = 0;
   VisitPacking(step, table, [&](const auto& packing, const auto& shape, const auto&) {
@@ -65,13 +70,35 @@ size_t BytesOf(const Step& step, const KernelTable& table, const Plan& plan) {
 
 }  // namespace
 
+void ForgetWeights(Plan& plan) {
+  for (Step& step : plan.steps) {
+    step.linear_weights = {};
+    step.ffn_weights = {};
+    step.conv_weights = {};
+    step.inverted_residual_weights = {};
+    step.gamma = step.beta = nullptr;
+    step.int8_linear_weights = {};
+    step.int8_ffn_weights = {};
+    step.int8_conv_weights = {};
+    step.int8_inverted_residual_weights = {};
+  }
+}
+
 PackedWeights::PackedWeights(const Plan& plan, const KernelTable& table) : steps_(plan.steps.size()) {
-  size_t total = 0;
+  Pack(plan, table);
+}
+
+PackedWeights::PackedWeights(const Plan& plan, const CudaTable& table) : steps_(plan.steps.size()) {
+  Pack(plan, table);
+}
+
+template <class Table>
+void PackedWeights::Pack(const Plan& plan, const Table& table) {
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     steps_[i].bytes = BytesOf(plan.steps[i], table, plan);
-    total = CheckedSum(total, steps_[i].bytes);
+    bytes_ = CheckedSum(bytes_, steps_[i].bytes);
   }
-  buffer_.Reserve(total, "packed weights");
+  buffer_.Reserve(bytes_, "packed weights");
 
   std::byte* place = buffer_.data();
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -91,6 +118,20 @@ PackedWeights::PackedWeights(const Plan& plan, const KernelTable& table) : steps
     });
     place += steps_[i].bytes;
   }
+}
+
+void PackedWeights::MoveTo(const std::byte* copy) {
+  const auto moved = [&](auto* place) -> decltype(place) {
+    if (!place) return nullptr;
+    const auto offset = reinterpret_cast<const std::byte*>(place) - buffer_.data();
+    return reinterpret_cast<decltype(place)>(copy + offset);
+  };
+  for (StepWeights& step : steps_) {
+    if (step.packed) step.packed = moved(static_cast<const std::byte*>(step.packed));
+    step.gamma = moved(step.gamma);
+    step.beta = moved(step.beta);
+  }
+  buffer_ = AlignedBuffer();
 }
 
 }  // namespace mvf

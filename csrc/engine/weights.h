@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/memory.h"
+#include "cuda/cuda_table.h"
 #include "engine/plan.h"
 
 namespace mvf {
@@ -19,13 +20,25 @@ struct StepWeights {
 class PackedWeights {
  public:
   PackedWeights(const Plan& plan, const KernelTable& table);
+  PackedWeights(const Plan& plan, const CudaTable& table);  // a plan without steps on bytes
 
   const StepWeights& of(size_t step) const { return steps_[step]; }
-  size_t bytes() const { return buffer_.size(); }
+  const std::byte* data() const { return buffer_.data(); }
+  size_t bytes() const { return bytes_; }
+
+  // From now on points into `copy`, which holds the same bytes elsewhere, and keeps none itself.
+  void MoveTo(const std::byte* copy);
 
  private:
+  template <class Table>
+  void Pack(const Plan& plan, const Table& table);
+
   AlignedBuffer buffer_;
+  size_t bytes_ = 0;
   std::vector<StepWeights> steps_;
 };
+
+// Whoever owns packed weights keeps a plan that does not point to the caller's.
+void ForgetWeights(Plan& plan);
 
 }  // namespace mvf

@@ -9,7 +9,9 @@
 
 namespace mvf {
 
-void BindEngine(pybind11::module_& module);      // class Engine
+void BindEngine(pybind11::module_& module);  // class Engine
+// why_no_cuda (empty where a device can be used), cuda_devices, and with CUDA kernels class CudaEngine
+void BindCuda(pybind11::module_& module);
 void BindObjectWalk(pybind11::module_& module);  // value_addresses, prefetch
 
 // Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and

@@ -1,13 +1,12 @@
 // Python's Engine: arrays in, arrays out, the interpreter's lock released in between.
-#include <climits>
 #include <memory>
 #include <stdexcept>
 
 #include "base/memory.h"
 #include "engine/engine.h"
-#include "engine/plan_check.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/engine_answers.h"
 #include "python/plan_dict.h"
 #include "python/scalars.h"
 
@@ -21,25 +20,6 @@ std::unique_ptr<Engine> MakeEngine(py::handle dict, const py::object& isa, const
   PlanWithArrays plan = ReadPlanDict(dict);  // its arrays live until the engine has packed them
   py::gil_scoped_release unlocked;
   return std::make_unique<Engine>(std::move(plan.plan), table, count);
-}
-
-// float32 [N, C, H, W] with the plan's C and at least one pixel.
-FloatView ReadImages(const Engine& engine, py::handle images, const char* name) {
-  const int64_t channels = engine.plan().image_channels;
-  const std::string layout = "[N, " + std::to_string(channels) + ", H, W]";
-  FloatView view = ReadArray<float>(images, name, {kAnySize, channels, kAnySize, kAnySize}, layout.c_str());
-  if (view.shape[2] < 1 || view.shape[3] < 1) {
-    throw std::invalid_argument(std::string(name) + " must be " + layout +
-                                " with H and W of at least 1, got " + ToString(view.shape));
-  }
-  return view;
-}
-
-Shape OutputShape(const Engine& engine, const Program& program, size_t output, int64_t images) {
-  const int tensor = engine.plan().outputs[output];
-  const int64_t channels = engine.plan().tensors[tensor].channels;
-  if (engine.IsVector(output)) return {images, channels};
-  return {images, channels, program.tensors[tensor].height, program.tensors[tensor].width};
 }
 
 py::list Run(Engine& engine, py::handle images) {
@@ -71,51 +51,7 @@ py::list Profile(Engine& engine, py::handle images, const py::object& repeats) {
     py::gil_scoped_release unlocked;
     profile = engine.Profile(ImageAt(view, 0), count);
   }
-  py::list steps;
-  for (size_t i = 0; i < profile.size(); ++i) {
-    const Step& step = engine.plan().steps[i];
-    py::dict entry;
-    entry["name"] = step.name;
-    entry["kind"] = NameOf(step.kind);
-    entry["ms"] = profile[i].milliseconds;
-    entry["macs"] = profile[i].cost.macs;
-    entry["bytes"] = profile[i].cost.bytes;
-    steps.append(std::move(entry));
-  }
-  return steps;
-}
-
-std::shared_ptr<const Program> ProgramOf(Engine& engine, const py::object& height, const py::object& width) {
-  return engine.ProgramFor(ReadInt(height, "height", 1, INT64_MAX), ReadInt(width, "width", 1, INT64_MAX));
-}
-
-py::dict Memory(Engine& engine, const py::object& height, const py::object& width) {
-  const EngineMemory memory = engine.MemoryFor(*ProgramOf(engine, height, width));
-  py::dict bytes;
-  bytes["weights"] = memory.weights;
-  bytes["arena"] = memory.arena;
-  bytes["scratch"] = memory.scratch;
-  bytes["unshared"] = memory.unshared;
-  return bytes;
-}
-
-py::dict Shapes(Engine& engine, const py::object& height, const py::object& width) {
-  const std::shared_ptr<const Program> program = ProgramOf(engine, height, width);
-  py::list tensors, outputs;
-  for (size_t i = 0; i < program->tensors.size(); ++i) {
-    const TensorPlace& place = program->tensors[i];
-    tensors.append(py::make_tuple(engine.plan().tensors[i].channels, place.height, place.width));
-  }
-  for (size_t i = 0; i < engine.plan().outputs.size(); ++i) {
-    const Shape shape = OutputShape(engine, *program, i, 1);
-    py::tuple sizes(shape.size() - 1);
-    for (size_t j = 1; j < shape.size(); ++j) sizes[j - 1] = shape[j];
-    outputs.append(sizes);
-  }
-  py::dict shapes;
-  shapes["tensors"] = tensors;
-  shapes["outputs"] = outputs;
-  return shapes;
+  return StepsOf(engine, profile);
 }
 
 }  // namespace
@@ -131,10 +67,10 @@ void BindEngine(py::module_& module) {
            "[N, channels, height, width].")
       .def("profile", &Profile, py::arg("x"), py::arg("repeats") = 20,
            "Median time of each step on one image [1, C, H, W]: dicts with name, kind, ms, macs and bytes.")
-      .def("memory", &Memory, py::arg("height"), py::arg("width"),
+      .def("memory", &Memory<Engine>, py::arg("height"), py::arg("width"),
            "Bytes: weights (packed), arena (one image's activations), scratch (one thread's), unshared (the "
            "activations without the arena's sharing).")
-      .def("shapes", &Shapes, py::arg("height"), py::arg("width"),
+      .def("shapes", &Shapes<Engine>, py::arg("height"), py::arg("width"),
            "For images of that size: tensors, (channels, height, width) each; outputs, each without its "
            "batch.")
       .def_property_readonly("isa", [](const Engine& engine) { return std::string(engine.table().name); })

@@ -74,6 +74,7 @@ PYBIND11_MODULE(_C, module) {
       py::arg("isa") = py::none(), py::arg("precision") = "fp32",
       "Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.");
   BindEngine(module);
+  BindCuda(module);
   BindObjectWalk(module);
 
   py::module_ ops = module.def_submodule("ops", "Single operations on NumPy arrays, float32 or 8-bit.");

@@ -38,6 +38,20 @@ def measure_peak(isa: str | None = None, precision: str = "fp32") -> float:
     Takes half a second. Raises ValueError as `Engine` does.
     """
 
+class CudaDevice(TypedDict):
+    """`capability` as "9.0"; `memory` in bytes."""
+
+    name: str
+    capability: str
+    multiprocessors: int
+    memory: int
+
+def why_no_cuda() -> str:
+    """Why no CUDA device can be used: no kernels in this build, no driver, no device. Empty where one can."""
+
+def cuda_devices() -> list[CudaDevice]:
+    """The devices, by number; none where `why_no_cuda` gives a reason."""
+
 def value_addresses(dicts: list[dict]) -> bytes:
     """Identities of all the dicts' values, in order. Raises TypeError for anything else than dicts."""
 
@@ -129,6 +143,53 @@ class Engine:
 
     def memory(self, height: int, width: int) -> Memory:
         """Memory for images of that size."""
+
+    def shapes(self, height: int, width: int) -> Shapes:
+        """Shapes for images of that size."""
+
+class CudaError(RuntimeError):
+    """What the CUDA runtime refused. Only in builds with CUDA kernels."""
+
+class CudaEngine:
+    """A plan on a CUDA device, ready to run. Only in builds with CUDA kernels.
+
+    One engine may be used from several threads and on several streams at once; a run waits, on the device,
+    for the one before it.
+
+    Args:
+        plan: as for `Engine`, without steps on bytes.
+        precision: of activations and weights: "fp16", "bf16" or "fp32"; sums are float.
+        device: its number.
+
+    Raises:
+        TypeError, ValueError: as `Engine`; no device, or not so many.
+        MemoryError, CudaError: what the device lacks or refuses.
+    """
+
+    device: Final[int]
+    precision: Final[str]
+
+    def __init__(self, plan: dict[str, Any], precision: str = "fp16", device: int = 0) -> None: ...
+    def run(self, x: Array) -> list[Array]:
+        """As `Engine.run`: arrays of the host. The first run of a batch size takes longer."""
+
+    def run_on_device(self, x: Any, outputs: list[Any], stream: int) -> None:
+        """Enqueues a batch on a stream.
+
+        Args:
+            x: float32 [N, C, H, W] on this device, any strides: whatever has __cuda_array_interface__.
+            outputs: for each output of the plan an array to fill, dense, of the shape that `run` answers with.
+            stream: a live cudaStream_t as an integer, such as `torch.cuda.current_stream().cuda_stream`.
+
+        Raises:
+            TypeError, ValueError: arrays of another type, shape, layout or device.
+        """
+
+    def profile(self, x: Array, repeats: int = 20) -> list[StepProfile]:
+        """Times every step on the images of x, which are the host's; macs and bytes are those of all."""
+
+    def memory(self, height: int, width: int) -> Memory:
+        """Memory for one image of that size; a batch takes the arena as often."""
 
     def shapes(self, height: int, width: int) -> Shapes:
         """Shapes for images of that size."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_fast import _C
+from mobilevit_fast import _C, cuda
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.image import ImageSource, Preprocessing
@@ -87,10 +87,12 @@ class Session:
         precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16
             (activations and weights rounded to it, sums in float). None for "fp32", or for what a quantised
             model was made for: it computes as its layers say, and takes another precision only where all of
-            them compute in float. An export in format native has the one that it was made for.
+            them compute in float. An export in format native has the one that it was made for. On a CUDA
+            device "fp16" (then None stands for it), "bf16" or "fp32".
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
-        device: "cpu".
+        device: "cpu", "cuda" or "cuda:N". With the last two, threads and isa must be None, and `run` takes
+            torch tensors on that device, too.
         channel_order: "RGB" or "BGR", the order of the channels that `run` is given; None for the
             checkpoint's own. Another order than that is folded into the first layer's weights.
 
@@ -111,14 +113,19 @@ class Session:
         device: str = "cpu",
         channel_order: str | None = None,
     ) -> None:
-        _check_device(device)
+        number = cuda.device_number(device)
         checkpoint = source if isinstance(source, Runnable) else load_runnable(source)
         self._checkpoint_order = checkpoint.preprocessing.channel_order
         self._preprocessing = _reorder(checkpoint.preprocessing, channel_order)
-        self._precision = _choose_precision(checkpoint, precision)
-        plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
-        kernels = "int8" if self._precision == "mixed" else self._precision
-        self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
+        if number is None:
+            self._precision = _choose_precision(checkpoint, precision)
+            plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
+            kernels = "int8" if self._precision == "mixed" else self._precision
+            self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
+        else:
+            self._precision = _choose_device_precision(checkpoint, precision, threads, isa)
+            plan = lower_to_plan(checkpoint, "fp32", self.is_channel_order_folded)
+            self._engine = cuda.DeviceEngine(plan, self._precision, number)
         self._step_outputs = [step["output"] for step in plan["steps"]]
         self._config = checkpoint.config
         self._labels = checkpoint.labels
@@ -129,7 +136,8 @@ class Session:
 
         Args:
             pixel_values: float32 [N, 3, H, W], any strides, channels in the order of `preprocessing`. H and W
-                are free, at least 1; N may be 0.
+                are free, at least 1; N may be 0. On a CUDA device a torch tensor there will do, too; the
+                answer then is one.
 
         Returns:
             float32 [N, number of classes].
@@ -245,12 +253,12 @@ class Session:
 
     @property
     def precision(self) -> str:
-        """What it computes in: "fp32", "bf16", "int8", or "mixed" where some layers compute on bytes."""
+        """What it computes in: "fp32", "bf16", "fp16", "int8", or "mixed" where some compute on bytes."""
         return self._precision
 
     @property
     def isa(self) -> str:
-        """Name of the kernel table that runs."""
+        """Name of the kernel table that runs, or "cuda" and the device's compute capability."""
         return self._engine.isa
 
     @property
@@ -320,13 +328,23 @@ def lower_to_plan(checkpoint: Runnable, precision: str, reverse_channels: bool =
     return lower_quantized(checkpoint, precision=floats, reverse_channels=reverse_channels)
 
 
-def _check_device(device: str) -> None:
-    if not isinstance(device, str):
-        raise TypeError(f"device must be a string, got {type(device).__name__}")
-    if device.split(":")[0] == "cuda":
-        raise ValueError(f"device {device!r} is not available: this build has no CUDA kernels; use 'cpu'")
-    if device != "cpu":
-        raise ValueError(f"unknown device {device!r}; use 'cpu'")
+def _choose_device_precision(
+    checkpoint: Runnable, wanted: str | None, threads: int | None, isa: str | None
+) -> str:
+    for name, value in (("threads", threads), ("isa", isa)):
+        if value is not None:
+            raise ValueError(f"{name}={value!r} is of the CPU; leave it out on a CUDA device")
+    if (own := own_precision(checkpoint)) != "fp32":
+        raise ValueError(
+            f"{checkpoint.source!r} computes in {own}, which is the CPU's alone; use device='cpu'"
+        )
+    precision = wanted or cuda.PRECISIONS[0]
+    if precision not in cuda.PRECISIONS:
+        available = ", ".join(cuda.PRECISIONS)
+        raise ValueError(
+            f"precision {precision!r} is not available on a CUDA device; choose one of: {available}"
+        )
+    return precision
 
 
 def _check_count(name: str, value: int) -> None:

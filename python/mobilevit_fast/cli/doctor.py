@@ -55,6 +55,7 @@ def gather() -> dict[str, Any]:
         "cpu_features": _C.cpu_features(),
         "isa_tables": {precision: _C.isa_tables(precision) for precision in (*PRECISIONS, "int8")},
         "isa": _C.best_isa(),
+        "cuda": {"absent_because": _C.why_no_cuda() or None, "devices": _C.cuda_devices()},
         "isa_cap": os.environ.get("MOBILEVIT_FAST_ISA"),
         "threads": _C.default_threads(),
         "cores": os.cpu_count(),
@@ -82,6 +83,7 @@ def describe(report: dict[str, Any]) -> str:
             for precision, tables in report["isa_tables"].items()
         ),
         ("table chosen", report["isa"] + cap),
+        ("CUDA", _describe_cuda(report["cuda"])),
         ("threads", f"{report['threads']}, of {report['cores']} cores ({report['cores_allowed']} allowed)"),
         ("embedded models", ", ".join(report["embedded_models"]) or "none"),
     ]
@@ -89,6 +91,15 @@ def describe(report: dict[str, Any]) -> str:
         remedy = f"lacks {', '.join(missing)}: pip install 'mobilevit_fast[{extra}]'"
         entries.append((f"extra {extra}", remedy if missing else "complete"))
     return facts(entries)
+
+
+def _describe_cuda(cuda: dict[str, Any]) -> str:
+    if cuda["absent_because"]:
+        return f"none: {cuda['absent_because']}"
+    return ", ".join(
+        f"{device['name']} (compute capability {device['capability']}, {device['memory'] / 2**30:.0f} GiB)"
+        for device in cuda["devices"]
+    )
 
 
 def _installed_version(name: str) -> str | None:

@@ -12,12 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilevit_fast import _C
+from mobilevit_fast import _C, cuda
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.lower import lower
 from mobilevit_fast.model.snapshot import Snapshot
 from mobilevit_fast.model.structure import UnsupportedError
 from mobilevit_fast.ops.native import intra_op_threads
+
+_PRECISIONS = {
+    ("cpu", torch.float32): "fp32",
+    ("cuda", torch.float16): "fp16",
+    ("cuda", torch.bfloat16): "bf16",
+}
+"""Device and dtype of modules and images -> the precision that engines compute them in."""
 
 
 class Describable(Protocol):
@@ -33,7 +40,8 @@ class Describable(Protocol):
 class _Built:
     snapshot: Snapshot
     threads: int
-    engine: _C.Engine | None
+    engine: _C.Engine | cuda.DeviceEngine | None
+    place: tuple[torch.device, torch.dtype] | None = None  # of the module's tensors, where there is an engine
 
 
 class NativeForward:
@@ -58,14 +66,19 @@ class NativeForward:
         them.
 
         That is: in training, where gradients may be recorded, while torch traces or transforms the call,
-        under autocast, with hooks inside the module, for anything but float32 on the CPU.
+        under autocast, with hooks inside the module, for anything but float32 on the CPU, and float16 or
+        bfloat16 on a CUDA device that there are kernels for.
         """
         if module.training or not _is_plain_input(images):
             return None
         built = self._current(module, outputs)
         if built.engine is None or built.snapshot.is_watched() or built.snapshot.is_training():
             return None
-        return [torch.from_numpy(array) for array in built.engine.run(images.detach().numpy())]
+        if (images.device, images.dtype) != built.place:
+            return None  # torch says what is wrong
+        if images.device.type == "cpu":
+            return [torch.from_numpy(array) for array in built.engine.run(images.detach().numpy())]
+        return [output.to(images.dtype) for output in built.engine.run(images.float())]
 
     def forget(self) -> None:
         """Build every engine anew before its next use."""
@@ -90,7 +103,8 @@ def _is_current(built: _Built | None, threads: int) -> bool:
 def _build(module: Describable, outputs: tuple[str, ...], threads: int) -> _Built:
     # Taken first: what is written while the engine is built makes the snapshot stale.
     snapshot = Snapshot(module)
-    if not all(_is_single(tensor) for tensor in snapshot.tensors):
+    place = _place_of(snapshot.tensors)
+    if place is None:
         return _Built(snapshot, threads, None)
     try:
         if not snapshot.is_complete:
@@ -101,24 +115,35 @@ def _build(module: Describable, outputs: tuple[str, ...], threads: int) -> _Buil
     except UnsupportedError as reason:
         warnings.warn(f"torch computes this model, not the engine: {reason}", stacklevel=6)
         return _Built(snapshot, threads, None)
-    return _Built(snapshot, threads, _C.Engine(lower(config, tensors, outputs=outputs), threads=threads))
+    plan = lower(config, tensors, outputs=outputs)
+    device, dtype = place
+    if device.type == "cpu":
+        return _Built(snapshot, threads, _C.Engine(plan, threads=threads), place)
+    precision = _PRECISIONS[device.type, dtype]
+    return _Built(snapshot, threads, cuda.DeviceEngine(plan, precision, device.index), place)
 
 
-def _is_single(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and (tensor.dtype == torch.float32 or not tensor.is_floating_point())
+def _place_of(tensors: list[Tensor]) -> tuple[torch.device, torch.dtype] | None:
+    """Device and dtype of all tensors, but for the integers among them; None where they differ or have no
+    engine."""
+    places = {(tensor.device, tensor.dtype) for tensor in tensors if tensor.is_floating_point()}
+    if len(places) != 1 or len({tensor.device for tensor in tensors}) != 1:
+        return None
+    [(device, dtype)] = places
+    has_engine = (device.type, dtype) in _PRECISIONS and (device.type == "cpu" or not _C.why_no_cuda())
+    return (device, dtype) if has_engine else None
 
 
 def _is_plain_input(images: Tensor) -> bool:
     return (
         type(images) is Tensor
-        and images.dtype == torch.float32
-        and images.device.type == "cpu"
+        and (images.device.type, images.dtype) in _PRECISIONS
         and images.layout == torch.strided
         and images.ndim == 4
         and images.shape[1] == 3
         and min(images.shape) > 0
         and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(images.device.type)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()

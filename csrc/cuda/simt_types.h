@@ -1,0 +1,20 @@
+// How launches are described.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mvf::cuda {
+
+using Stream = void*;  // a cudaStream_t
+
+// Threads are numbered along x alone; `shared` is in bytes.
+struct LaunchShape {
+  int64_t blocks = 1;
+  int threads = 32;
+  size_t shared = 0;
+};
+
+constexpr int kWarp = 32;
+
+}  // namespace mvf::cuda
