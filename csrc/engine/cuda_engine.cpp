@@ -173,6 +173,17 @@ void CudaEngine::Run(const ImageBatch& batch, const std::shared_ptr<const Progra
   }
   Batch& of_size = BatchFor(program, batch.count);
   const Frame frame = FrameOf(of_size.program, batch.first);
+  // The caller's images and outputs are elsewhere each time: their kernels stay out of the graph.
+  done_->MakeWait(stream);
+  Enqueue(frame, 0, 1, run);
+  if (of_size.graph) {
+    of_size.graph->Launch(stream);
+  } else {
+    Enqueue(frame, 1, steps, run);
+  }
+  EnqueueOutputs(frame, outputs, run);
+  done_->Record(stream);
+  // Only now: a launch that is recorded must not be its kernel's first, which loads it.
   if (!of_size.graph) {
     of_size.graph = std::make_unique<cuda::Graph>([&](Stream recorded) {
       CudaRun within = run;
@@ -180,12 +191,6 @@ void CudaEngine::Run(const ImageBatch& batch, const std::shared_ptr<const Progra
       Enqueue(frame, 1, steps, within);
     });
   }
-  // The caller's images and outputs are elsewhere each time: their kernels stay out of the graph.
-  done_->MakeWait(stream);
-  Enqueue(frame, 0, 1, run);
-  of_size.graph->Launch(stream);
-  EnqueueOutputs(frame, outputs, run);
-  done_->Record(stream);
 }
 
 float* CudaEngine::Stage(size_t bytes) {

@@ -27,10 +27,10 @@ class CudaEngine {
   // Throws as BuildProgram does.
   std::shared_ptr<const Program> ProgramFor(int64_t height, int64_t width);
 
-  // Enqueues on `stream`: images and outputs are the device's memory, outputs as Engine::Run writes them. The
-  // first run of a batch size records its launches in a graph, which later runs repeat. While `stream` is
-  // itself being recorded the launches go into that recording: the arena must not have to grow for it
-  // (std::invalid_argument), and nobody may run the engine while the recording is replayed.
+  // Enqueues on `stream`: images and outputs are the device's memory, outputs as Engine::Run writes them.
+  // After the first run of a batch size its launches are recorded in a graph, which later runs repeat. While
+  // `stream` is itself being recorded the launches go into that recording: the arena must not have to grow
+  // for it (std::invalid_argument), and nobody may run the engine while the recording is replayed.
   void Run(const ImageBatch& batch, const std::shared_ptr<const Program>& program, float* const* outputs,
            cuda::Stream stream);
 

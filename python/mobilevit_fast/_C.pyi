@@ -178,7 +178,7 @@ class CudaEngine:
 
         Args:
             x: float32 [N, C, H, W] on this device, any strides: whatever has __cuda_array_interface__.
-            outputs: for each output of the plan an array to fill, dense, of the shape that `run` answers with.
+            outputs: for each output of the plan an array to fill, dense, shaped as what `run` answers with.
             stream: a live cudaStream_t as an integer, such as `torch.cuda.current_stream().cuda_stream`.
 
         Raises:
