@@ -222,6 +222,17 @@ def test_doctor(capsys):
     assert report["threads"] >= 1
 
 
+def test_doctor_says_why_cuda_is_absent():
+    report = doctor.gather()
+    reason, devices = report["cuda"]["absent_because"], report["cuda"]["devices"]
+    assert bool(reason) != bool(devices)
+    report["cuda"] = {"absent_because": "a reason", "devices": []}
+    assert "none: a reason" in doctor.describe(report)
+    device = {"name": "A GPU", "capability": "9.0", "multiprocessors": 1, "memory": 2**34}
+    report["cuda"] = {"absent_because": None, "devices": [device]}
+    assert "A GPU (compute capability 9.0, 16 GiB)" in doctor.describe(report)
+
+
 def test_doctor_says_how_to_add_what_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "EXTRAS", {"torch": ("torch_that_is_not_there",)})
     lines = doctor.describe(doctor.gather()).splitlines()

@@ -43,8 +43,11 @@ void LaunchBlocks(const typename Kernel::Args& args, int64_t blocks, int threads
 // ---- products -------------------------------------------------------------------------------------------
 
 using TallTile = GemmTile<4, 1, 2, 4>;   // 128 x 32
-using LargeTile = GemmTile<2, 2, 4, 4>;  // 128 x 64
 using SmallTile = GemmTile<2, 2, 1, 2>;  // 32 x 32: more blocks where there are few rows
+
+// 128 x 64; in float half as high, for a lane holds more of each operand.
+template <class Element>
+using LargeTile = GemmTile<2, 2, sizeof(Element) == 2 ? 4 : 2, 4>;
 
 template <class Tile, class Element>
 int64_t BlocksOf(const Epilogue<Element>& epilogue) {
@@ -68,8 +71,8 @@ void LaunchBestGemm(const SourceArgs& source, const PackedMatrix<Element>& weigh
   const int64_t enough = 2 * run.multiprocessors;
   if (epilogue.columns <= TallTile::kColumns && BlocksOf<TallTile>(epilogue) >= enough) {
     LaunchGemm<GemmKernel<Element, TallTile, Source>>(source, weights, epilogue, run);
-  } else if (BlocksOf<LargeTile>(epilogue) >= enough) {
-    LaunchGemm<GemmKernel<Element, LargeTile, Source>>(source, weights, epilogue, run);
+  } else if (BlocksOf<LargeTile<Element>>(epilogue) >= enough) {
+    LaunchGemm<GemmKernel<Element, LargeTile<Element>, Source>>(source, weights, epilogue, run);
   } else {
     LaunchGemm<GemmKernel<Element, SmallTile, Source>>(source, weights, epilogue, run);
   }

@@ -32,7 +32,7 @@ std::unique_ptr<CudaEngine> MakeEngine(py::handle dict, const py::object& precis
     throw std::invalid_argument("there is no CUDA device " + std::to_string(number) + "; this machine has " +
                                 std::to_string(count));
   }
-  PlanWithArrays plan = ReadPlan(dict);  // its arrays live until the engine has packed them
+  PlanWithArrays plan = ReadPlanDict(dict);  // its arrays live until the engine has packed them
   py::gil_scoped_release unlocked;
   return std::make_unique<CudaEngine>(std::move(plan.plan), table, static_cast<int>(number));
 }

@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "cuda/device.h"
-#include "python/dict_reader.h"
+#include "python/scalars.h"
 
 namespace mvf {
 namespace {
@@ -20,6 +20,30 @@ struct DeviceArray {
 [[noreturn]] void RefuseShape(const std::string& name, const char* layout, const Shape& shape) {
   throw std::invalid_argument(name + " must be " + layout + ", got " + ToString(shape));
 }
+
+// The dict that describes an array.
+class Interface {
+ public:
+  Interface(py::handle array, const std::string& name) : name_(name + ".__cuda_array_interface__") {
+    const py::object interface = array.attr("__cuda_array_interface__");
+    if (!py::isinstance<py::dict>(interface)) WrongType(name_, "a dict", interface);
+    dict_ = interface;
+  }
+
+  std::string NameOf(const char* key) const { return name_ + "['" + key + "']"; }
+  py::object Required(const char* key) const {
+    if (!dict_.contains(key)) throw std::invalid_argument(name_ + " lacks the key '" + key + "'");
+    return dict_[key];
+  }
+  // None where the key is not there.
+  py::object Optional(const char* key) const {
+    return dict_.contains(key) ? py::object(dict_[key]) : py::none();
+  }
+
+ private:
+  std::string name_;
+  py::dict dict_;
+};
 
 Shape ReadSizes(py::handle sizes, const std::string& name, int64_t least) {
   if (!py::isinstance<py::tuple>(sizes)) throw py::type_error(name + " must be a tuple");
@@ -60,7 +84,7 @@ DeviceArray Read(py::handle array, const std::string& name, const Shape& expecte
   if (!py::hasattr(array, "__cuda_array_interface__")) {
     throw py::type_error(wanted + ", got " + Py_TYPE(array.ptr())->tp_name);
   }
-  DictReader interface(array.attr("__cuda_array_interface__"), name + ".__cuda_array_interface__");
+  const Interface interface(array, name);
   const std::string type = ReadString(interface.Required("typestr"), interface.NameOf("typestr"));
   if (type != kFloat32) throw py::type_error(wanted + ", got elements of type '" + type + "'");
   if (!interface.Optional("mask").is_none()) throw py::type_error(name + " must have no mask");
@@ -94,15 +118,17 @@ DeviceArray Read(py::handle array, const std::string& name, const Shape& expecte
       throw std::invalid_argument(interface.NameOf("strides") + " must have as many entries as the shape");
     }
   }
-  const py::tuple data = py::cast<py::tuple>(interface.Required("data"));
-  if (data.size() != 2)
-    throw std::invalid_argument(interface.NameOf("data") + " must be (address, read only)");
-  const auto address = py::cast<uintptr_t>(py::object(data[0]));
+  const py::object data = interface.Required("data");
+  if (!py::isinstance<py::tuple>(data) || py::len(data) != 2) {
+    WrongType(interface.NameOf("data"), "a tuple of an address and whether it is read only", data);
+  }
+  const py::object place = data[py::int_(0)], read_only = data[py::int_(1)];
+  const auto address = static_cast<uintptr_t>(ReadInt(place, interface.NameOf("data"), 0, INT64_MAX));
   if (address % kElement != 0) {
     throw std::invalid_argument(name + " has elements off the multiples of 4 bytes");
   }
   view.data = reinterpret_cast<float*>(address);
-  read.read_only = ReadBool(data[1], interface.NameOf("data"));
+  read.read_only = ReadBool(read_only, interface.NameOf("data"));
   CheckMemory(view, name, device);
   return read;
 }

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "engine/plan_check.h"
 #include "python/arrays.h"
-#include "python/dict_reader.h"
+#include "python/scalars.h"
 
 namespace mvf {
 

@@ -136,16 +136,13 @@ class Machine {
     fiber.groups.clear();
   }
 
-  // Resumes every thread that can go on; false where the block has ended.
+  // Resumes every thread that can go on, a warp as far as it gets before the next; false where the block has
+  // ended.
   bool Turn() {
     bool progress = false, at_barrier = true, ended = true;
-    for (int i = 0; i < threads_ && !failure_; ++i) {
-      const int index = schedule.last_thread_first ? threads_ - 1 - i : i;
-      Fiber& fiber = fibers_[static_cast<size_t>(index)];
-      if (fiber.wait != Wait::kNothing) continue;
-      running_ = index;
-      Resume(fiber);
-      progress = true;
+    for (int i = 0; i < threads_ / kWarp && !failure_; ++i) {
+      const int warp = schedule.last_thread_first ? threads_ / kWarp - 1 - i : i;
+      while (ResumeWarp(warp)) progress = true;
     }
     if (failure_) return false;
     for (int i = 0; i < threads_; ++i) {
@@ -159,6 +156,18 @@ class Machine {
       throw std::logic_error("threads of a block wait for others that never come");
     }
     return !ended;
+  }
+
+  // Each lane once; false where none could go on.
+  bool ResumeWarp(int warp) {
+    bool progress = false;
+    for (int i = 0; i < kWarp && !failure_; ++i) {
+      running_ = warp * kWarp + (schedule.last_thread_first ? kWarp - 1 - i : i);
+      if (self().wait != Wait::kNothing) continue;
+      Resume(self());
+      progress = true;
+    }
+    return progress && !failure_;
   }
 
   static void Enter();

@@ -46,7 +46,7 @@ DeviceProperties PropertiesOf(int) {
 int DeviceOf(const void*) { return 0; }
 
 DeviceScope::DeviceScope(int device) : previous_(device) {}
-DeviceScope::~DeviceScope() = default;
+DeviceScope::~DeviceScope() { (void)previous_; }
 
 DeviceBuffer::DeviceBuffer(size_t bytes, const char*) : size_(bytes) {
   auto* memory = static_cast<std::byte*>(std::malloc(kHeader + bytes));

@@ -14,7 +14,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False) -> None:
-    """How the engine runs; `open_session` reads them. With `several_threads`, --threads takes a list."""
+    """How the engine runs; `open_session` reads them. With `several_threads`, --threads takes a list, and the
+    engine is the CPU's."""
     group = parser.add_argument_group("engine")
     group.add_argument(
         "--threads",
@@ -25,8 +26,14 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
     )
     group.add_argument("--isa", metavar="NAME", help="kernel table, such as avx2; default: the fastest")
     group.add_argument(
-        "--precision", metavar="NAME", help="fp32 or bf16; default: fp32, or a quantised model's own"
+        "--precision",
+        metavar="NAME",
+        help="fp32 or bf16; default: fp32, or a quantised model's own; on a CUDA device fp16, bf16 or fp32",
     )
+    if not several_threads:
+        group.add_argument(
+            "--device", metavar="NAME", default="cpu", help="cpu, cuda or cuda:N; default: cpu"
+        )
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +43,13 @@ def add_size(parser: argparse.ArgumentParser) -> None:
 
 
 def open_session(source: str | Runnable, arguments: argparse.Namespace) -> Session:
-    return Session(source, precision=arguments.precision, threads=arguments.threads, isa=arguments.isa)
+    return Session(
+        source,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        isa=arguments.isa,
+        device=arguments.device,
+    )
 
 
 def positive(text: str) -> int:
