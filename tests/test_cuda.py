@@ -51,7 +51,7 @@ def test_engines_say_why_there_is_no_device():
 
 @without_cuda
 def test_the_benchmark_says_why_it_cannot_run():
-    path = Path(__file__).parent.parent / "benchmarks" / "cuda.py"
+    path = Path(__file__).parent.parent / "benchmarks" / "on_cuda.py"
     ended = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"this benchmark needs a CUDA device: {WHY_NOT}")

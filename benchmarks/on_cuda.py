@@ -1,7 +1,7 @@
 """Latency, throughput and memory on a CUDA device, beside whichever peers are installed.
 
-    python benchmarks/cuda.py --models mobilevit_s --batch 1 8 32 128 256 512 --precision fp16
-    python benchmarks/cuda.py --models mobilevit_s --batch 256 --profile
+    python benchmarks/on_cuda.py --models mobilevit_s --batch 1 8 32 128 256 512 --precision fp16
+    python benchmarks/on_cuda.py --models mobilevit_s --batch 256 --profile
 
 Same weights, same images, taking turns in one process: transformers and timm eager in both memory formats,
 each as torch.compile's max-autotune leaves it, and onnxruntime with its CUDA and TensorRT providers. Images
