@@ -118,16 +118,6 @@ numbers between two bytes go either way."""
 
 _ROWS = (
     Format(
-        name="native",
-        summary="our own plan: .safetensors for the C library, phones and boards without Python",
-        suffix=".safetensors",
-        modules=(),
-        bounds={"fp32": _BOUNDS["fp32"], "bf16": 5e-2, "int8": _BOUNDS["fp32"]},
-        runtime="mobilevit_fast",
-        extra="torch",
-        is_traced=False,
-    ),
-    Format(
         name="onnx",
         summary="ONNX, opset 18: ONNX Runtime and most others",
         suffix=".onnx",
@@ -244,6 +234,16 @@ _ROWS = (
         extra="onnx",
         options=WebOptions,
         is_timed=False,
+    ),
+    Format(
+        name="native",
+        summary="our own plan: .safetensors for the C library, phones and boards without Python",
+        suffix=".safetensors",
+        modules=(),
+        bounds={"fp32": _BOUNDS["fp32"], "bf16": 5e-2, "int8": _BOUNDS["fp32"]},
+        runtime="mobilevit_fast",
+        extra="torch",
+        is_traced=False,
     ),
 )
 
