@@ -1,4 +1,5 @@
-// Runs one kernel outside an engine: divides its work among the process's own pool.
+// Runs one kernel outside an engine: divides its work among the threads of torch, or of the process's own
+// pool.
 #pragma once
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include "engine/bind.h"
 #include "engine/engine.h"
 #include "engine/pack.h"
+#include "python/openmp_team.h"
 
 namespace mvf {
 
@@ -24,16 +26,25 @@ void RunItems(const Kernel<Args>& kernel, int64_t items, int threads, ArgsAt&& a
     if (share.begin < share.end) kernel.run(args, share, own);
   };
   if (threads > 1) {
+    std::atomic<int64_t> next{0};
+    auto run_share = [&](const Team& team) {
+      std::byte* own = scratch.data() + stride * static_cast<size_t>(team.index);
+      const BatchShare share = ShareBatch(items, team.size);
+      for (int64_t i = next.fetch_add(1); i < share.whole; i = next.fetch_add(1)) run(i, Team{}, own);
+      for (int64_t i = share.whole; i < items; ++i) run(i, team, own);
+    };
+    const auto reserve = [&] {
+      scratch.Reserve(CheckedProduct(stride, static_cast<size_t>(threads)), "kernel scratch");
+    };
+    if (const std::optional<OpenMpTeam> team = OpenMpTeam::Find()) {
+      reserve();
+      team->Run(threads, run_share);
+      return;
+    }
     ThreadPool::Lease lease(SharedPool(threads));
     if (lease.held()) {
-      scratch.Reserve(CheckedProduct(stride, static_cast<size_t>(threads)), "kernel scratch");
-      std::atomic<int64_t> next{0};
-      lease.Run([&](const Team& team) {
-        std::byte* own = scratch.data() + stride * static_cast<size_t>(team.index);
-        const BatchShare share = ShareBatch(items, team.size);
-        for (int64_t i = next.fetch_add(1); i < share.whole; i = next.fetch_add(1)) run(i, Team{}, own);
-        for (int64_t i = share.whole; i < items; ++i) run(i, team, own);
-      });
+      reserve();
+      lease.Run(run_share);
       return;
     }
   }
