@@ -16,4 +16,11 @@ inline Work WorkOf(const ChannelMomentsArgs& args) { return {ChannelSumChunks(ar
 inline Work WorkOf(const NormalizeArgs& args) { return {ChannelSumChunks(args.rows), 1}; }
 inline Work WorkOf(const NormalizeBackwardArgs& args) { return WorkOf(args.forward); }
 
+inline Work WorkOf(const LayerNormBackwardArgs& args) { return {ChannelSumChunks(args.rows), 1}; }
+inline Work WorkOf(const Conv3x3WeightGradientArgs& args) { return {args.out, 8}; }
+inline Work WorkOf(const NormLinearArgs& args) { return {ChannelSumChunks(args.rows), 1}; }
+inline Work WorkOf(const NormLinearBackwardArgs& args) { return {args.shares, 1}; }
+inline Work WorkOf(const NormDepthwiseArgs&) { return {kDepthwiseSegments, 1}; }
+inline Work WorkOf(const NormDepthwiseBackwardArgs&) { return {kDepthwiseSegments, 1}; }
+
 }  // namespace mvf

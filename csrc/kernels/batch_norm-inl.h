@@ -17,30 +17,37 @@ size_t ChannelSumScratchBytes(const Args& args) {
   return static_cast<size_t>(2 * ChannelSumPitch(args.channels)) * sizeof(float);
 }
 
-// For each chunk, the sums over its rows of the two vectors that terms(row, channel, lanes, first, second)
-// adds to.
+// Adds to the two rows of sums what terms(row, channel, lanes, first, second) adds to two vectors.
+template <class Terms>
+MVF_INLINE void AddRowSums(int64_t begin, int64_t end, int64_t channels, float* sums, Terms terms) {
+  constexpr int64_t kBlockRows = 16;  // which stay in the first-level cache from vector to vector
+  const int64_t pitch = ChannelSumPitch(channels);
+  for (int64_t block = begin; block < end; block += kBlockRows) {
+    const int64_t stop = Min(block + kBlockRows, end);
+    ForEachVector(0, channels, [&](int64_t c, auto lanes) {
+      Vec first = Vec::Load(sums + c), second = Vec::Load(sums + pitch + c);
+      for (int64_t row = block; row < stop; ++row) terms(row, c, lanes, first, second);
+      first.Store(sums + c);
+      second.Store(sums + pitch + c);
+    });
+  }
+}
+
+inline void StoreSums(const float* sums, int64_t channels, double* to) {
+  const int64_t pitch = ChannelSumPitch(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    to[c] = static_cast<double>(sums[c]);
+    to[channels + c] = static_cast<double>(sums[pitch + c]);
+  }
+}
+
 template <class Terms>
 MVF_INLINE void SumChunks(int64_t rows, int64_t channels, Range chunks, double* sums, float* scratch,
                           Terms terms) {
-  constexpr int64_t kBlockRows = 16;  // which stay in the first-level cache from vector to vector
-  const int64_t pitch = ChannelSumPitch(channels);
   for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
-    const int64_t end = Min((chunk + 1) * kChannelSumRows, rows);
-    ZeroElements(scratch, 2 * pitch);
-    for (int64_t block = chunk * kChannelSumRows; block < end; block += kBlockRows) {
-      const int64_t stop = Min(block + kBlockRows, end);
-      ForEachVector(0, channels, [&](int64_t c, auto lanes) {
-        Vec first = Vec::Load(scratch + c), second = Vec::Load(scratch + pitch + c);
-        for (int64_t row = block; row < stop; ++row) terms(row, c, lanes, first, second);
-        first.Store(scratch + c);
-        second.Store(scratch + pitch + c);
-      });
-    }
-    double* const to = sums + 2 * chunk * channels;
-    for (int64_t c = 0; c < channels; ++c) {
-      to[c] = static_cast<double>(scratch[c]);
-      to[channels + c] = static_cast<double>(scratch[pitch + c]);
-    }
+    ZeroElements(scratch, 2 * ChannelSumPitch(channels));
+    AddRowSums(chunk * kChannelSumRows, Min((chunk + 1) * kChannelSumRows, rows), channels, scratch, terms);
+    StoreSums(scratch, channels, sums + 2 * chunk * channels);
   }
 }
 
@@ -67,8 +74,9 @@ template <Activation kActivation>
 void NormalizeChunks(const NormalizeArgs& args, Range chunks) {
   ForEachVectorOf(args.rows, args.channels, chunks, [&](int64_t row, int64_t c, auto lanes) {
     const Vec x = lanes.Load(args.input + row * args.input_stride + c);
-    const Vec normalized = MulAdd(x, lanes.Load(args.scale + c), lanes.Load(args.offset + c));
-    lanes.Store(Activate<kActivation>(normalized), args.output + row * args.output_stride + c);
+    Vec y = Activate<kActivation>(MulAdd(x, lanes.Load(args.scale + c), lanes.Load(args.offset + c)));
+    if (args.residual) y = Add(y, lanes.Load(args.residual + row * args.residual_stride + c));
+    lanes.Store(y, args.output + row * args.output_stride + c);
   });
 }
 inline void NormalizeRun(const NormalizeArgs& args, Range chunks, void*) {
@@ -98,7 +106,7 @@ void NormalizeBackwardSumChunks(const NormalizeBackwardArgs& args, Range chunks,
               const Vec normalized = MulAdd(x, lanes.Load(forward.scale + c), lanes.Load(forward.offset + c));
               const Vec upstream = lanes.Load(args.upstream + row * args.upstream_stride + c);
               const Vec inner = Differentiate<kActivation>(normalized, upstream);
-              lanes.Store(inner, forward.output + row * forward.output_stride + c);
+              if (forward.output) lanes.Store(inner, forward.output + row * forward.output_stride + c);
               first = Add(first, inner);
               second = MulAdd(inner, Sub(x, lanes.Load(args.mean + c)), second);
             });

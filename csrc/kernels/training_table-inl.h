@@ -6,6 +6,12 @@
 #include "kernels/attention_backward-inl.h"
 #include "kernels/weight_gradient-inl.h"
 #include "kernels/batch_norm-inl.h"
+#include "kernels/norm_rows-inl.h"
+#include "kernels/norm_linear-inl.h"
+#include "kernels/norm_depthwise-inl.h"
+#include "kernels/norm_depthwise_backward-inl.h"
+#include "kernels/layer_norm_backward-inl.h"
+#include "kernels/conv3x3_weight_gradient-inl.h"
 // clang-format on
 
 namespace mvf {
@@ -19,6 +25,12 @@ constexpr TrainingKernels MakeTrainingKernels() {
   kernels.normalize = {NoScratchBytes<NormalizeArgs>, NormalizeRun};
   kernels.normalize_backward_sums = {NormalizeBackwardSumsScratchBytes, NormalizeBackwardSumsRun};
   kernels.normalize_backward = {NoScratchBytes<NormalizeBackwardArgs>, NormalizeBackwardRun};
+  kernels.norm_linear = {NormLinearScratchBytes, NormLinearRun};
+  kernels.norm_linear_backward = {NormLinearBackwardScratchBytes, NormLinearBackwardRun};
+  kernels.norm_depthwise = {NormDepthwiseScratchBytes, NormDepthwiseRun};
+  kernels.norm_depthwise_backward = {NormDepthwiseBackwardScratchBytes, NormDepthwiseBackwardRun};
+  kernels.layer_norm_backward = {LayerNormBackwardScratchBytes, LayerNormBackwardRun};
+  kernels.conv3x3_weight_gradient = {Conv3x3WeightGradientScratchBytes, Conv3x3WeightGradientRun};
   return kernels;
 }
 

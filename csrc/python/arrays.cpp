@@ -125,7 +125,7 @@ py::array_t<T> ReadWeight(py::handle object, const std::string& name, const Shap
     if (size == 0) throw std::invalid_argument(name + " has no elements: its shape is " + ToString(shape));
   }
   auto dense = py::array_t<T, py::array::c_style>::ensure(array);
-  if (!dense) throw py::error_already_set();
+  if (!dense) throw OutOfMemory("there is no memory for a dense copy of " + name);
   return std::move(dense);
 }
 

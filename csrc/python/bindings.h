@@ -20,6 +20,7 @@ void BindRowOps(pybind11::module_& ops);
 void BindConvolutionOps(pybind11::module_& ops);
 void BindMapOps(pybind11::module_& ops);
 void BindTrainingOps(pybind11::module_& ops);
+void BindTrainingLayerOps(pybind11::module_& ops);
 void BindInt8RowOps(pybind11::module_& ops);
 void BindInt8MapOps(pybind11::module_& ops);
 

@@ -82,6 +82,7 @@ PYBIND11_MODULE(_C, module) {
   BindConvolutionOps(ops);
   BindMapOps(ops);
   BindTrainingOps(ops);
+  BindTrainingLayerOps(ops);
   BindInt8RowOps(ops);
   BindInt8MapOps(ops);
 }

@@ -6,6 +6,8 @@
 #include "engine/training_work.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/channel_norm.h"
+#include "python/dense_arrays.h"
 #include "python/ops_arguments.h"
 #include "python/ops_runner.h"
 #include "python/scalars.h"
@@ -69,41 +71,6 @@ py::array WeightGradient(const Object& x_object, const Object& upstream_object, 
   return output.array;
 }
 
-// Per channel, of all rows.
-struct ChannelSums {
-  std::vector<double> first, second;
-
-  ChannelSums(const std::vector<double>& chunks, int64_t channels)
-      : first(static_cast<size_t>(channels)), second(first) {
-    const size_t count = first.size();
-    for (size_t at = 0; at < chunks.size(); at += 2 * count) {
-      for (size_t c = 0; c < count; ++c) {
-        first[c] += chunks[at + c];
-        second[c] += chunks[at + count + c];
-      }
-    }
-  }
-};
-
-std::vector<double> ChunkSums(const FloatView& x) {
-  return std::vector<double>(static_cast<size_t>(2 * ChannelSumChunks(x.shape[0]) * x.shape[1]));
-}
-
-// What batch norm multiplies by and adds.
-struct ChannelAffine {
-  std::vector<float> scale, offset;
-
-  ChannelAffine(const float* weight, const float* bias, const float* mean, const float* variance,
-                double epsilon, size_t channels)
-      : scale(channels), offset(channels) {
-    for (size_t c = 0; c < channels; ++c) {
-      const double exact = weight[c] / std::sqrt(variance[c] + epsilon);
-      scale[c] = static_cast<float>(exact);
-      offset[c] = static_cast<float>(bias[c] - mean[c] * exact);
-    }
-  }
-};
-
 NormalizeArgs ForwardArgs(const FloatView& x, const ChannelAffine& affine, Activation activation,
                           const FloatView& output) {
   NormalizeArgs args;
@@ -131,7 +98,7 @@ py::tuple BatchNorm(const Object& x_object, const Object& weight_object, const O
   const Weight bias = Weight::Required(bias_object, "bias", {channels});
   Output output = MakeOpOutput(out, {rows, channels}, {{"x", &x}});
   py::array_t<float> mean(channels), variance(channels);
-  std::vector<double> chunks = ChunkSums(x);
+  std::vector<double> chunks = ChunkSums(rows, channels);
 
   ChannelMomentsArgs moments;
   moments.rows = rows;
@@ -183,7 +150,7 @@ py::tuple BatchNormBackward(const Object& x_object, const Object& upstream_objec
   const double exact_epsilon = ReadEpsilon(epsilon);
   const size_t count = static_cast<size_t>(channels);
   const ChannelAffine affine(weight.data(), bias.data(), mean.data(), variance.data(), exact_epsilon, count);
-  std::vector<double> chunks = ChunkSums(x);
+  std::vector<double> chunks = ChunkSums(rows, channels);
   std::vector<float> input_scale(count), shift(count);
 
   NormalizeBackwardArgs args;
@@ -211,6 +178,67 @@ py::tuple BatchNormBackward(const Object& x_object, const Object& upstream_objec
   return py::make_tuple(output.array, weight_gradient, bias_gradient);
 }
 
+py::tuple LayerNormBackward(const Object& x_object, const Object& upstream_object, const Object& gamma_object,
+                            const Object& epsilon, const Object& out, const Object& isa,
+                            const Object& threads) {
+  const OpSettings settings = ReadSettings(isa, threads);
+  const FloatView x = ReadMatrix(x_object, "x");
+  LayerNormBackwardArgs args;
+  args.rows = x.shape[0];
+  args.channels = x.shape[1];
+  if (args.channels < 1) throw py::value_error("x must have at least one channel");
+  const FloatView upstream = ReadMatrix(upstream_object, "upstream", args.rows, args.channels);
+  const Weight gamma = Weight::Required(gamma_object, "gamma", {args.channels});
+  Output output = MakeOpOutput(out, {args.rows, args.channels}, {{"x", &x}, {"upstream", &upstream}});
+  py::array_t<float> gamma_gradient(args.channels), beta_gradient(args.channels);
+  float* const gamma_gradients = gamma_gradient.mutable_data();
+  float* const beta_gradients = beta_gradient.mutable_data();
+  std::vector<double> chunks = ChunkSums(args.rows, args.channels);
+  args.input = x.data;
+  args.input_stride = x.strides[0];
+  args.upstream = upstream.data;
+  args.upstream_stride = upstream.strides[0];
+  args.gamma = gamma.data();
+  args.epsilon = ReadEpsilon(epsilon);
+  args.output = output.view.data;
+  args.output_stride = output.view.strides[0];
+  args.sums = chunks.data();
+  Unlocked([&] {
+    RunItems(settings.table.training->layer_norm_backward, 1, settings.threads,
+             [&](int64_t) { return args; });
+    const ChannelSums sums(chunks, args.channels);
+    for (size_t c = 0; c < sums.first.size(); ++c) {
+      gamma_gradients[c] = static_cast<float>(sums.first[c]);
+      beta_gradients[c] = static_cast<float>(sums.second[c]);
+    }
+  });
+  return py::make_tuple(output.array, gamma_gradient, beta_gradient);
+}
+
+py::array Conv3x3WeightGradient(const Object& x_object, const Object& upstream_object, const Object& stride,
+                                const Object& out, const Object& isa, const Object& threads) {
+  const OpSettings settings = ReadSettings(isa, threads);
+  const Dense x(x_object, "x", {kAnySize, kAnySize, kAnySize, kAnySize});
+  Conv3x3WeightGradientArgs args;
+  args.images = x.size(0);
+  args.height = x.size(1);
+  args.width = x.size(2);
+  args.in = x.size(3);
+  args.stride = ReadStride(stride);
+  const Dense upstream(upstream_object, "upstream",
+                       ConvolvedShape(args.images, args.height, args.width, args.stride, kAnySize));
+  args.out = upstream.size(3);
+  Output output = MakeDenseOutput(out, {args.out, 3, 3, args.in}, {x.named(), upstream.named()});
+  args.input = x.data();
+  args.upstream = upstream.data();
+  args.gradient = output.view.data;
+  Unlocked([&] {
+    RunItems(settings.table.training->conv3x3_weight_gradient, 1, settings.threads,
+             [&](int64_t) { return args; });
+  });
+  return output.array;
+}
+
 }  // namespace
 
 void BindTrainingOps(py::module_& ops) {
@@ -233,6 +261,13 @@ void BindTrainingOps(py::module_& ops) {
           py::arg("bias"), py::arg("mean"), py::arg("variance"), py::arg("epsilon") = 1e-5,
           py::arg("silu") = false, kw, out, isa, threads,
           "The gradients for batch_norm's x, weight and bias, from that for its output.");
+  ops.def("layer_norm_backward", &LayerNormBackward, py::arg("x"), py::arg("upstream"), py::arg("gamma"),
+          py::arg("epsilon") = 1e-5, kw, out, isa, threads,
+          "The gradients for layer_norm's x [rows, C], gamma and beta, from that for its output.");
+  ops.def("conv3x3_weight_gradient", &Conv3x3WeightGradient, py::arg("x"), py::arg("upstream"),
+          py::arg("stride") = 1, kw, out, isa, threads,
+          "The gradient [M, 3, 3, C] of conv3x3's weight, from its x [N, H, W, C] and the gradient for its "
+          "output.");
 }
 
 }  // namespace mvf

@@ -365,6 +365,107 @@ class ops:
         """The gradients for `batch_norm`'s x, weight and bias, from that for its output."""
 
     @staticmethod
+    def layer_norm_backward(
+        x: Array,
+        upstream: Array,
+        gamma: Array,
+        epsilon: float = 1e-5,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """The gradients for `layer_norm`'s x [rows, C], gamma and beta, from that for its output."""
+
+    @staticmethod
+    def conv3x3_weight_gradient(
+        x: Array,
+        upstream: Array,
+        stride: int = 1,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """The gradient [M, 3, 3, C] of `conv3x3`'s weight, from its x [N, H, W, C] and the gradient [N, H',
+        W', M] for its output.
+        """
+
+    # A norm is [4, C]: weight, bias, mean and variance of a batch norm by the batch's own statistics. The
+    # gradients of a norm are [2, C]: its weight's and its bias's. All arrays here are dense, or copied first.
+
+    @staticmethod
+    def norm_linear(
+        x: Array,
+        weight: Array,
+        norm: Array | None = None,
+        *,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """x [rows, K], normalised and, with `silu`, activated where `norm` is given, times weight [M, K]; the
+        product's mean and variance, [M].
+        """
+
+    @staticmethod
+    def norm_linear_backward(
+        upstream: Array,
+        y: Array,
+        x: Array,
+        weight: Array,
+        y_norm: Array | None,
+        y_gradients: Array | None,
+        norm: Array | None = None,
+        residual: Array | None = None,
+        *,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array | None, Array | None]:
+        """From the gradient [rows, M] behind the norm of `norm_linear`'s output y: the gradient [rows, K]
+        behind x's own norm (plus `residual`, of that before its activation), the weight's [M, K], and those
+        of the norms of x and of y, which are summed up first where `y_gradients` is None. Without `y_norm`,
+        upstream is the gradient for y.
+        """
+
+    @staticmethod
+    def norm_depthwise(
+        x: Array,
+        weight: Array,
+        norm: Array,
+        stride: int = 1,
+        *,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """As `norm_linear`, for a depthwise 3x3 convolution of x [N, H, W, C] by weight [3, 3, C]."""
+
+    @staticmethod
+    def norm_depthwise_backward(
+        upstream: Array,
+        y: Array,
+        x: Array,
+        weight: Array,
+        y_norm: Array | None,
+        y_gradients: Array | None,
+        norm: Array,
+        stride: int = 1,
+        *,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[Array, Array, Array]:
+        """As `norm_linear_backward`, for `norm_depthwise`, with the gradients of x's norm only."""
+
+    @staticmethod
+    def normalize(
+        y: Array,
+        norm: Array,
+        residual: Array | None = None,
+        *,
+        epsilon: float = 1e-5,
+        silu: bool = False,
+        **options: Unpack[_Options],
+    ) -> Array:
+        """y [rows, C] normalised and, with `silu`, activated; plus `residual`."""
+
+    @staticmethod
     def layer_norm(
         x: Array,
         gamma: Array,
