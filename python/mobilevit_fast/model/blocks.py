@@ -96,19 +96,26 @@ def trained_convolution(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
         y = norm(y)
         return functional.silu(y) if silu else y
     y, mean, variance = ops.batch_norm(y, norm.weight, norm.bias, epsilon=norm.eps, silu=silu)
-    values = y.numel() // y.shape[1]
+    _count_batch(norm, mean, variance, y.numel() // y.shape[1])
+    return y
+
+
+def _count_batch(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, values: int) -> None:
+    """Move the running statistics on by a batch of `values` values per channel."""
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (values / (values - 1)), norm.momentum)
-    return y
 
 
 def _convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    is_linear = _is_same(conv, 1, (1, 1)) and conv.groups == 1 and conv.padding_mode == "zeros"
-    if not (is_linear and _has_kernels(x)):
+    if not (conv.groups == 1 and conv.padding_mode == "zeros" and _has_kernels(x)):
         return conv(x)
-    return to_map(ops.linear(to_tokens(x), conv.weight.flatten(1), conv.bias))
+    if _is_same(conv, 1, (1, 1)):
+        return to_map(ops.linear(to_tokens(x), conv.weight.flatten(1), conv.bias))
+    if _is_same(conv, 3, conv.stride) and conv.stride in ((1, 1), (2, 2)):
+        return ops.conv3x3(x, conv.weight, conv.bias, stride=conv.stride[0])
+    return conv(x)
 
 
 def _has_kernels(x: Tensor) -> bool:
@@ -149,6 +156,35 @@ def inverted_residual(x: Tensor, layers: Sequence[ConvNorm], *, residual: bool) 
     expand, depthwise, project = (fold(layer) for layer in layers)
     stride = layers[1][0].stride[0]
     return ops.inverted_residual(x, expand, depthwise, project, stride=stride, residual=residual)
+
+
+def can_train_inverted_residual(
+    x: Tensor, layers: Sequence[ConvNorm], norm_type: type[nn.BatchNorm2d] = nn.BatchNorm2d
+) -> bool:
+    """Whether three layers that `can_train` fuse, and kernels take maps like `x`."""
+    return (
+        _has_kernels(x)
+        and all(can_train(layer, norm_type) for layer in layers)
+        and all(conv.bias is None and conv.padding_mode == "zeros" for conv, _ in layers)
+        and len({norm.eps for _, norm in layers}) == 1
+        and can_fuse_inverted_residual(layers)
+    )
+
+
+def trained_inverted_residual(x: Tensor, layers: Sequence[ConvNorm], *, residual: bool) -> Tensor:
+    """Layers that `can_train_inverted_residual` in one operation; their running statistics move on."""
+    (_, first), (depthwise, _), _ = layers
+    output, statistics = ops.trained_inverted_residual(
+        x,
+        *((conv.weight, norm.weight, norm.bias) for conv, norm in layers),
+        epsilon=first.eps,
+        stride=depthwise.stride[0],
+        residual=residual,
+    )
+    maps = (x, output, output)
+    for (_, norm), (mean, variance), like in zip(layers, statistics, maps, strict=True):
+        _count_batch(norm, mean, variance, like.numel() // like.shape[1])
+    return output
 
 
 def _is_same(conv: nn.Conv2d, size: int, stride: tuple[int, ...]) -> bool:
@@ -193,6 +229,20 @@ def _surely_equal(size: int, other: int) -> bool:
 
         return statically_known_true(size == other)
     return size == other
+
+
+def layer_norm(tokens: Tensor, norm: nn.Module) -> Tensor:
+    """A LayerNorm over the last dimension of [N, H, W, dim]; in training on this package's operation."""
+    is_plain_norm = (
+        is_plain(norm, nn.LayerNorm)
+        and norm.training
+        and norm.weight is not None
+        and norm.bias is not None
+        and norm.normalized_shape == tokens.shape[-1:]
+    )
+    if not (is_plain_norm and _has_kernels(tokens)):
+        return norm(tokens)
+    return ops.layer_norm(tokens, norm.weight, norm.bias, epsilon=norm.eps)
 
 
 def attend(

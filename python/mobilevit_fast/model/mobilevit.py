@@ -33,8 +33,11 @@ class InvertedResidual(RecomputedBlock):
     def compute(self, x: Tensor) -> Tensor:
         parts = (self.expand, self.depthwise, self.project)
         layers = [(part.conv, part.norm) for part in parts]
-        if all(blocks.is_plain(part, ConvNorm) for part in parts) and all(map(blocks.can_fold, layers)):
-            return blocks.inverted_residual(x, layers, residual=self.has_shortcut)
+        if all(blocks.is_plain(part, ConvNorm) for part in parts):
+            if all(map(blocks.can_fold, layers)):
+                return blocks.inverted_residual(x, layers, residual=self.has_shortcut)
+            if blocks.can_train_inverted_residual(x, layers):
+                return blocks.trained_inverted_residual(x, layers, residual=self.has_shortcut)
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.has_shortcut else y
 
@@ -50,8 +53,8 @@ class TransformerLayer(nn.Module):
         self.ffn = FeedForward(dim, config.ffn_dim(dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = self.attention(self.norm1(tokens), tokens)
-        return self.ffn(self.norm2(tokens), tokens)
+        tokens = self.attention(blocks.layer_norm(tokens, self.norm1), tokens)
+        return self.ffn(blocks.layer_norm(tokens, self.norm2), tokens)
 
 
 class MobileViTBlock(RecomputedBlock):
@@ -73,7 +76,7 @@ class MobileViTBlock(RecomputedBlock):
         tokens = blocks.to_tokens(blocks.resize_to_patch(y, (self.patch_size, self.patch_size)))
         for layer in self.layers:
             tokens = layer(tokens)
-        y = blocks.resize(blocks.to_map(self.norm(tokens)), y.shape[2:])
+        y = blocks.resize(blocks.to_map(blocks.layer_norm(tokens, self.norm)), y.shape[2:])
         return self.fuse(torch.cat((x, self.project(y)), dim=1))
 
 

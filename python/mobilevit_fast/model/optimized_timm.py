@@ -44,15 +44,19 @@ class BottleneckBlock(byobnet.BottleneckBlock):
     def forward(self, x: Tensor) -> Tensor:
         containers = (self.conv1_1x1, self.conv2_kxk, self.conv3_1x1)
         pairs = [(container.conv, container.bn) for container in containers]
-        if not (
+        if (
             all(blocks.is_plain(container, ConvNormAct) for container in containers)
-            and all(_can_fold(container) for container in containers)
+            and all(_has_plain_parts(container) for container in containers)
             and [_has_silu(container) for container in containers] == [True, True, False]
-            and blocks.can_fuse_inverted_residual(pairs)
             and self._is_inverted_residual()
         ):
-            return super().forward(x)
-        return blocks.inverted_residual(x, pairs, residual=self.shortcut is not None)
+            residual = self.shortcut is not None
+            if all(_can_fold(container) for container in containers):
+                if blocks.can_fuse_inverted_residual(pairs):
+                    return blocks.inverted_residual(x, pairs, residual=residual)
+            elif blocks.can_train_inverted_residual(x, pairs, layers.BatchNormAct2d):
+                return blocks.trained_inverted_residual(x, pairs, residual=residual)
+        return super().forward(x)
 
     def _is_inverted_residual(self) -> bool:
         extras = (self.shortcut, self.conv2b_kxk, self.attn, self.attn_last, self.drop_path, self.act)

@@ -45,16 +45,17 @@ class MobileViTInvertedResidual(base.MobileViTInvertedResidual):
     def forward(self, features: Tensor) -> Tensor:
         containers = (self.expand_1x1, self.conv_3x3, self.reduce_1x1)
         layers = [_layer(container) for container in containers]
-        if not (
-            all(
-                blocks.is_plain(container, MobileViTConvLayer) and _can_fold(container)
-                for container in containers
-            )
+        if (
+            all(blocks.is_plain(container, MobileViTConvLayer) for container in containers)
+            and all(_has_plain_activation(container) for container in containers)
             and [container.activation is not None for container in containers] == [True, True, False]
-            and blocks.can_fuse_inverted_residual(layers)
         ):
-            return super().forward(features)
-        return blocks.inverted_residual(features, layers, residual=self.use_residual)
+            if all(_can_fold(container) for container in containers):
+                if blocks.can_fuse_inverted_residual(layers):
+                    return blocks.inverted_residual(features, layers, residual=self.use_residual)
+            elif blocks.can_train_inverted_residual(features, layers):
+                return blocks.trained_inverted_residual(features, layers, residual=self.use_residual)
+        return super().forward(features)
 
 
 class MobileViTLayer(base.MobileViTLayer):

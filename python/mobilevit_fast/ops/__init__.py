@@ -6,13 +6,17 @@ from mobilevit_fast.ops.functional import (
     conv3x3,
     dwconv3x3,
     inverted_residual,
+    layer_norm,
     linear,
+    trained_inverted_residual,
 )
 from mobilevit_fast.ops.int8 import INT8_NAMES
 from mobilevit_fast.ops.library import NAMES
 from mobilevit_fast.ops.training import TRAINING_NAMES
+from mobilevit_fast.ops.training_blocks import BLOCK_NAMES
 
 __all__ = [
+    "BLOCK_NAMES",
     "INT8_NAMES",
     "NAMES",
     "TRAINING_NAMES",
@@ -21,5 +25,7 @@ __all__ = [
     "conv3x3",
     "dwconv3x3",
     "inverted_residual",
+    "layer_norm",
     "linear",
+    "trained_inverted_residual",
 ]

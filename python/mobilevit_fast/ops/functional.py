@@ -123,6 +123,16 @@ def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) 
     return _ops.attention(qkv, heads, *patch_size)
 
 
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    """Layer norm of [..., C] over its last dimension, times weight [C], plus bias [C].
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit.
+    """
+    return _ops.layer_norm(input, weight, bias, epsilon)
+
+
 def batch_norm(
     input: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5, silu: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,6 +153,39 @@ def batch_norm(
     """
     input, weight, bias = _cast(input, weight, bias)
     return _ops.batch_norm(input, weight, bias, epsilon, silu)
+
+
+def trained_inverted_residual(
+    input: Tensor,
+    expand: tuple[Tensor, Tensor, Tensor],
+    depthwise: tuple[Tensor, Tensor, Tensor],
+    project: tuple[Tensor, Tensor, Tensor],
+    *,
+    epsilon: float = 1e-5,
+    stride: int = 1,
+    residual: bool = False,
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """`inverted_residual` with a batch norm by the batch's own statistics behind each convolution.
+
+    Args:
+        input: [N, C, H, W], best in channels_last memory.
+        expand, depthwise, project: a convolution's weight, its norm's weight and bias.
+        epsilon: is added to the variances.
+        stride: 1 or 2.
+        residual: needs stride 1 and as many channels out as in.
+
+    Returns:
+        [N, K, ceil(H / stride), ceil(W / stride)] in channels_last memory; and for each norm the mean [C] and
+        variance [C] (divided by the number of values), through which no gradient flows.
+
+    Raises:
+        TypeError: tensors that are not floating point or of different dtypes.
+        ValueError: shapes that do not fit, another stride, a residual that cannot be, or a single value per
+            channel.
+    """
+    tensors = _cast(input, *expand, *depthwise, *project)
+    output, *kept = _ops.trained_inverted_residual(*tensors, epsilon, stride, residual)
+    return output, [(kept[at], kept[at + 1]) for at in (0, 3, 6)]
 
 
 def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:

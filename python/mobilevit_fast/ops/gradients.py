@@ -29,7 +29,19 @@ def save_convolution(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def conv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
-    return _convolution_block_backward(ctx, grad, groups=1)
+    input, weight, _ = ctx.saved_tensors
+    needs_input, needs_weight, needs_bias = _needed(ctx, 3)
+    if ctx.silu or torch.is_grad_enabled() or (needs_input and ctx.stride != 1):
+        return _convolution_block_backward(ctx, grad, groups=1)
+    # At stride 1 what the kernel does to the gradient is the same with the kernel turned by 180 degrees.
+    turned = weight.flip(2, 3).transpose(0, 1)
+    return (
+        torch.ops.mobilevit_fast.conv3x3(grad, turned) if needs_input else None,
+        torch.ops.mobilevit_fast.conv3x3_weight_gradient(input, grad, ctx.stride) if needs_weight else None,
+        grad.sum((0, 2, 3)) if needs_bias else None,
+        None,
+        None,
+    )
 
 
 def dwconv3x3_backward(ctx: Any, grad: Tensor) -> tuple:

@@ -92,6 +92,37 @@ def weight_gradient(input: Tensor, upstream: Tensor, output: Tensor) -> None:
     _C.ops.weight_gradient(rows, upstream_rows, out=as_array(output), threads=intra_op_threads())
 
 
+def conv3x3_weight_gradient(input: Tensor, upstream: Tensor, stride: int, output: Tensor) -> None:
+    gradient = _C.ops.conv3x3_weight_gradient(
+        as_map(input), as_map(upstream), stride, threads=intra_op_threads()
+    )
+    output.copy_(torch.from_numpy(gradient).permute(0, 3, 1, 2))
+
+
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, epsilon: float, output: Tensor) -> None:
+    _C.ops.layer_norm(
+        *(as_rows(input), as_array(weight), as_array(bias), epsilon),
+        out=as_rows(output),
+        threads=intra_op_threads(),
+    )
+
+
+def layer_norm_backward(
+    upstream: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    epsilon: float,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    gradient, *parameter_gradients = outputs
+    _, *computed = _C.ops.layer_norm_backward(
+        *(_as_matrix(input), _as_matrix(upstream), as_array(weight), epsilon),
+        out=_as_matrix(gradient),
+        threads=intra_op_threads(),
+    )
+    copy_arrays(computed, parameter_gradients)
+
+
 def batch_norm(
     input: Tensor,
     weight: Tensor,
@@ -102,11 +133,11 @@ def batch_norm(
 ) -> None:
     output, *moments = outputs
     _, *computed = _C.ops.batch_norm(
-        *(_as_pixels(input), as_array(weight), as_array(bias), epsilon, silu),
-        out=_as_pixels(output),
+        *(as_pixels(input), as_array(weight), as_array(bias), epsilon, silu),
+        out=as_pixels(output),
         threads=intra_op_threads(),
     )
-    _copy(computed, moments)
+    copy_arrays(computed, moments)
 
 
 def batch_norm_backward(
@@ -122,12 +153,12 @@ def batch_norm_backward(
 ) -> None:
     gradient, *channel_gradients = outputs
     _, *computed = _C.ops.batch_norm_backward(
-        *(_as_pixels(input), _as_pixels(upstream), as_array(weight), as_array(bias)),
+        *(as_pixels(input), as_pixels(upstream), as_array(weight), as_array(bias)),
         *(as_array(mean), as_array(variance), epsilon, silu),
-        out=_as_pixels(gradient),
+        out=as_pixels(gradient),
         threads=intra_op_threads(),
     )
-    _copy(computed, channel_gradients)
+    copy_arrays(computed, channel_gradients)
 
 
 def intra_op_threads() -> int:
@@ -156,11 +187,11 @@ def _as_matrix(tensor: Tensor) -> np.ndarray:
     return as_rows(tensor.reshape(-1, tensor.shape[-1]))
 
 
-def _as_pixels(tensor: Tensor) -> np.ndarray:
+def as_pixels(tensor: Tensor) -> np.ndarray:
     """A map [N, C, H, W] as a matrix [N * H * W, C]; a view of channels_last memory."""
     return _as_matrix(tensor.permute(0, 2, 3, 1))
 
 
-def _copy(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> None:
+def copy_arrays(arrays: Sequence[np.ndarray], tensors: Sequence[Tensor]) -> None:
     for array, tensor in zip(arrays, tensors, strict=True):
         tensor.copy_(torch.from_numpy(array))

@@ -76,6 +76,31 @@ def weight_gradient(input: Tensor, upstream: Tensor) -> Tensor:
     return upstream.reshape(-1, upstream.shape[-1]).T @ input.reshape(-1, input.shape[-1])
 
 
+def conv3x3_weight_gradient(input: Tensor, upstream: Tensor, stride: int) -> Tensor:
+    shape = (upstream.shape[1], input.shape[1], 3, 3)
+    return torch.nn.grad.conv2d_weight(input, shape, upstream, stride, padding=1).contiguous()
+
+
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    return functional.layer_norm(input, input.shape[-1:], weight, bias, epsilon).contiguous()
+
+
+def layer_norm_backward(
+    upstream: Tensor, input: Tensor, weight: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    variance, mean = torch.var_mean(input, -1, correction=0, keepdim=True)
+    precision = torch.rsqrt(variance + epsilon)
+    normalized = (input - mean) * precision
+    gradient = upstream * weight
+    along = (gradient * normalized).mean(-1, keepdim=True)
+    rows = tuple(range(input.ndim - 1))
+    return (
+        ((gradient - gradient.mean(-1, keepdim=True) - normalized * along) * precision).contiguous(),
+        (upstream * normalized).sum(rows) if rows else upstream * normalized,
+        upstream.sum(rows) if rows else upstream.clone(),
+    )
+
+
 _PIXELS = (0, 2, 3)
 """Dimensions of a map [N, C, H, W] that batch norm takes its statistics over."""
 
