@@ -30,6 +30,12 @@ def ours(variant: str) -> nn.Module:
     return create_model(variant, num_classes=CLASSES)
 
 
+def checkpointed(variant: str) -> nn.Module:
+    model = ours(variant)
+    model.gradient_checkpointing_enable()
+    return model
+
+
 def transformers(variant: str) -> nn.Module:
     from transformers import MobileViTConfig, MobileViTForImageClassification
 
@@ -50,7 +56,8 @@ def timm(variant: str) -> nn.Module:
     return create_timm_model(variant, num_classes=CLASSES)
 
 
-CONTENDERS: dict[str, Callable[[str], nn.Module]] = {"ours": ours, "transformers": transformers, "timm": timm}
+OWN: dict[str, Callable[[str], nn.Module]] = {"ours": ours, "ours, checkpointed": checkpointed}
+PEERS: dict[str, Callable[[str], nn.Module]] = {"transformers": transformers, "timm": timm}
 
 
 class Step:
@@ -59,7 +66,7 @@ class Step:
     def __init__(self, name: str, variant: str, batch: int, size: int, channels_last: bool) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         generator = torch.Generator().manual_seed(0)
-        self.model = CONTENDERS[name](variant).train().to(memory_format=layout)
+        self.model = (OWN | PEERS)[name](variant).train().to(memory_format=layout)
         images = torch.randn(batch, 3, size, size, generator=generator)
         self.images = images.contiguous(memory_format=layout)
         self.labels = torch.randint(CLASSES, (batch,), generator=generator)
@@ -91,10 +98,16 @@ def compare(variant: str, options: argparse.Namespace) -> list[list[str]]:
     """Rows of a table: name, ms a step and how many times ours, MiB and how many times ours."""
     formats = {"": False, ", channels last": True}
     keys = {
-        f"{name}{ending}": (name, variant, options.batch, options.size, channels_last)
+        name if name in OWN else f"{name}{ending}": (
+            name,
+            variant,
+            options.batch,
+            options.size,
+            channels_last,
+        )
         for name in options.contenders
         for ending, channels_last in formats.items()
-        if name != "ours" or channels_last
+        if name in PEERS or channels_last
     }
     steps = {key: Step(*arguments) for key, arguments in keys.items()}
     seconds = interleave(steps, Pace(rounds=options.rounds, seconds=0.0, least_calls=1))
@@ -122,9 +135,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    options.contenders = [
-        name for name in CONTENDERS if name == "ours" or importlib.util.find_spec(name) is not None
-    ]
+    options.contenders = [*OWN, *(name for name in PEERS if importlib.util.find_spec(name) is not None)]
     torch.set_num_threads(options.threads)
     rows = [row for variant in options.models for row in compare(variant, options)]
     print(table(["model", "ms a step", "times ours", "MiB", "times ours"], rows))
