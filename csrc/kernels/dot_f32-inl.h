@@ -16,5 +16,18 @@ struct DotF32 {
   static Unit PackUnit(const float* k, int64_t valid) { return valid > 0 ? *k : 0.0f; }
 };
 
+// How a micro-kernel reads the units of a row: one at a time, for all lanes. Where vectors multiply by a lane
+// of another, a specialisation reads kUnits at once, by Load, and multiplies by MulAddLane<lane>.
+template <class Dot>
+struct RowUnits {
+  static constexpr int kUnits = 1;
+  static constexpr int kOffset = 0;  // what it takes bytes less
+  static MVF_INLINE auto Broadcast(const typename Dot::Unit* p) { return Dot::Broadcast(p); }
+  template <class Sum>
+  static MVF_INLINE Sum MulAdd(Sum row, Sum column, Sum sum) {
+    return Dot::MulAdd(row, column, sum);
+  }
+};
+
 }  // namespace
 }  // namespace mvf

@@ -51,11 +51,34 @@ MVF_INLINE void LoadSum(const void* p, Vec& sum) { sum = Vec::Load(static_cast<c
 // Where the compiler would spill an accumulator inside the loop over K, its type has a Pin that keeps it.
 MVF_INLINE void Pin(Vec&) {}
 
+// visit(Lane<0>), ..., visit(Lane<kCount - 1>).
+template <int kLane>
+struct Lane {
+  static constexpr int kValue = kLane;
+};
+template <int kCount, int kFirst = 0, class Visit>
+MVF_INLINE void ForEachLane(Visit visit) {
+  if constexpr (kFirst < kCount) {
+    visit(Lane<kFirst>{});
+    ForEachLane<kCount, kFirst + 1>(visit);
+  }
+}
+
+template <int kVectors>
+MVF_INLINE void FetchUnit(Ahead& ahead) {
+#pragma GCC unroll 3
+  for (int64_t i = 0; i < kLinesPerUnit<kVectors>; ++i) {
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead.address + i * kLineBytes), 0, 2);
+  }
+  ahead.address += ahead.bytes_per_unit;
+}
+
 // Adds a tile's products to its sums.
 template <class Dot, int kRows, int kVectors, bool kAhead, class Count>
 MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typename Dot::Unit* a,
                            const typename Dot::Unit* panel, Ahead ahead, TileOf<Dot, kRows, kVectors>& sum) {
   using Unit = typename Dot::Unit;
+  using Row = RowUnits<Dot>;
   constexpr int kLanes = Vec::kLanes;
   // Three rows share a base pointer, so that the addresses of a tile fit in the integer registers.
   constexpr int kBases = (kRows + 2) / 3;
@@ -64,29 +87,47 @@ MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typ
     const Unit* base[kBases];
 #pragma GCC unroll 6
     for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * stride;
-    for (int64_t k = 0; k < operand.units; ++k) {
+    const auto advance = [&](int64_t units) __attribute__((always_inline)) {
+#pragma GCC unroll 6
+      for (int i = 0; i < kBases; ++i) {
+        base[i] += units;
+        asm("" : "+r"(base[i]));  // keeps the bases apart: GCC would otherwise rebuild them from one
+      }
+    };
+    int64_t k = 0;
+    if constexpr (Row::kUnits > 1) {
+      for (; k + Row::kUnits <= operand.units; k += Row::kUnits) {
+        SumOf<Dot> row[kRows];
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) row[i] = Row::Load(base[i / 3] + (i % 3) * stride);
+        ForEachLane<Row::kUnits>([&](auto lane) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+          for (int j = 0; j < kVectors; ++j) {
+            const SumOf<Dot> column = Dot::LoadPanel(panel + kLanes * j);
+#pragma GCC unroll 16
+            for (int i = 0; i < kRows; ++i) {
+              sum[i][j] = Row::template MulAddLane<decltype(lane)::kValue>(row[i], column, sum[i][j]);
+            }
+          }
+          panel += kLanes * kVectors;
+          if constexpr (kAhead) FetchUnit<kVectors>(ahead);
+        });
+        advance(Row::kUnits);
+      }
+    }
+    for (; k < operand.units; ++k) {
       SumOf<Dot> column[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) column[j] = Dot::LoadPanel(panel + kLanes * j);
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
-        const SumOf<Dot> row = Dot::Broadcast(base[i / 3] + (i % 3) * stride);
+        const SumOf<Dot> row = Row::Broadcast(base[i / 3] + (i % 3) * stride);
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = Dot::MulAdd(row, column[j], sum[i][j]);
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = Row::MulAdd(row, column[j], sum[i][j]);
       }
       panel += kLanes * kVectors;
-      if constexpr (kAhead) {
-#pragma GCC unroll 3
-        for (int64_t i = 0; i < kLinesPerUnit<kVectors>; ++i) {
-          __builtin_prefetch(reinterpret_cast<const void*>(ahead.address + i * kLineBytes), 0, 2);
-        }
-        ahead.address += ahead.bytes_per_unit;
-      }
-#pragma GCC unroll 6
-      for (int i = 0; i < kBases; ++i) {
-        ++base[i];
-        asm("" : "+r"(base[i]));  // keeps the bases apart: GCC would otherwise rebuild them from one
-      }
+      if constexpr (kAhead) FetchUnit<kVectors>(ahead);
+      advance(1);
     }
     a += operand.segment_stride;
   }

@@ -3,6 +3,8 @@
 // query.
 #pragma once
 
+#include "kernels/int8_weighted_sums-inl.h"
+
 namespace mvf {
 namespace {
 
@@ -76,22 +78,7 @@ __attribute__((noinline)) void WeighValues(const int32_t* weights, const typenam
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) sum[i][j] = IntVec::Set(0);
   }
-  for (int64_t unit = 0; unit < units; ++unit) {
-    IntVec weight[kVectors];
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) weight[j] = IntVec::Load(weights + kLanes * j);
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-      const IntVec value = Dot::Broadcast(values + i);
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) {
-        sum[i][j] = Dot::MulAdd(weight[j], value, sum[i][j]);
-        Pin(sum[i][j]);
-      }
-    }
-    weights += kVectors * kLanes;
-    values += value_stride;
-  }
+  WeightedSums<Dot>::template Add<kRows, kVectors>(weights, values, value_stride, units, sum);
   const Vec zero = Vec::Set(scales.output_zero), largest = Vec::Set(kByteMax);
 #pragma GCC unroll 2
   for (int j = 0; j < kVectors; ++j) {

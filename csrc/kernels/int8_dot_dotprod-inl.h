@@ -1,5 +1,6 @@
-// The 8-bit dot policy by sdot, whose bytes are both signed: a byte's lower seven bits and its uppermost one,
-// which alone is -128, are multiplied apart.
+// The 8-bit dot policy by sdot, whose bytes are both signed. Rows of a matrix are taken less 128, which the
+// panels' headers put back; elsewhere a byte's lower seven bits and its uppermost one, which alone is -128,
+// are multiplied apart.
 #pragma once
 
 namespace mvf {
@@ -11,6 +12,27 @@ struct Int8Dot : ByteDot {
     const int8x16_t top = vdupq_n_s8(-128);
     const int32x4_t minus = vdotq_s32(vdupq_n_s32(0), vandq_s8(bytes, top), weights);
     return {vsubq_s32(vdotq_s32(sum.v, vbicq_s8(bytes, top), weights), minus)};
+  }
+};
+
+template <>
+struct RowUnits<Int8Dot> {
+  static constexpr int kUnits = Vec::kLanes;
+  static constexpr int kOffset = 128;
+  static MVF_INLINE IntVec Load(const uint32_t* p) {
+    const uint8x16_t bytes = vld1q_u8(reinterpret_cast<const uint8_t*>(p));
+    return {vreinterpretq_s32_u8(veorq_u8(bytes, vdupq_n_u8(kOffset)))};
+  }
+  template <int kLane>
+  static MVF_INLINE IntVec MulAddLane(IntVec row, IntVec column, IntVec sum) {
+    return {vdotq_laneq_s32(sum.v, vreinterpretq_s8_s32(column.v), vreinterpretq_s8_s32(row.v), kLane)};
+  }
+  static MVF_INLINE IntVec Broadcast(const uint32_t* p) {
+    const uint8x16_t bytes = vreinterpretq_u8_s32(Int8Dot::Broadcast(p).v);
+    return {vreinterpretq_s32_u8(veorq_u8(bytes, vdupq_n_u8(kOffset)))};
+  }
+  static MVF_INLINE IntVec MulAdd(IntVec row, IntVec column, IntVec sum) {
+    return {vdotq_s32(sum.v, vreinterpretq_s8_s32(column.v), vreinterpretq_s8_s32(row.v))};
   }
 };
 

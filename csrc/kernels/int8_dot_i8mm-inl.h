@@ -10,5 +10,22 @@ struct Int8Dot : ByteDot {
   }
 };
 
+template <>
+struct RowUnits<Int8Dot> {
+  static constexpr int kUnits = Vec::kLanes;
+  static constexpr int kOffset = 0;
+  static MVF_INLINE IntVec Load(const uint32_t* p) {
+    return {vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)))};
+  }
+  template <int kLane>
+  static MVF_INLINE IntVec MulAddLane(IntVec row, IntVec column, IntVec sum) {
+    return {vsudotq_laneq_s32(sum.v, vreinterpretq_s8_s32(column.v), vreinterpretq_u8_s32(row.v), kLane)};
+  }
+  static MVF_INLINE IntVec Broadcast(const uint32_t* p) { return Int8Dot::Broadcast(p); }
+  static MVF_INLINE IntVec MulAdd(IntVec row, IntVec column, IntVec sum) {
+    return Int8Dot::MulAdd(row, column, sum);
+  }
+};
+
 }  // namespace
 }  // namespace mvf

@@ -17,9 +17,11 @@ struct HiddenPixels {
   }
 };
 
-// Rows of an expansion's tile: whole groups of pixels, and halves of such.
+// Rows of an expansion's tile: a group of pixels doubled as often as fits, so that its halves are groups, too.
 constexpr int RingTileRows(int64_t vectors) {
-  return TileRows(static_cast<int>(vectors)) / kPixelGroup * kPixelGroup;
+  int rows = kPixelGroup;
+  while (2 * rows <= TileRows(static_cast<int>(vectors))) rows *= 2;
+  return rows;
 }
 
 // Input rows that cannot be multiplied where they lie, one after another.
@@ -80,7 +82,7 @@ void Int8BlockRows(const Int8InvertedResidualState& state, Range lacking, Range 
 // than a machine of small tiles has.
 template <int64_t kUnits>
 constexpr auto SegmentUnits() {
-  if constexpr (TileRows(3) == 8) {
+  if constexpr (TileRows(2) == 8) {
     return Fixed<kUnits>{};
   } else {
     return kUnits;

@@ -55,7 +55,13 @@ void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k,
         return Int8Dot::PackUnit(weight(first + column, segment) + start, k - start);
       },
       [&](int64_t column, int64_t width, void* header) {
-        PackInt8Header(bias, requantization, correction(first + column), first + column, width, header);
+        int64_t offset = 0;
+        for (int64_t segment = 0; segment < segments; ++segment) {
+          offset += SumOfWeights(weight(first + column, segment), k);
+        }
+        offset *= RowUnits<Int8Dot>::kOffset;
+        PackInt8Header(bias, requantization, correction(first + column) + offset, first + column, width,
+                       header);
       },
       packed);
 }

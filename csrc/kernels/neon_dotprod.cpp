@@ -8,10 +8,12 @@
 #include "kernels/vec_neon-inl.h"
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
+#include "kernels/row_units_neon-inl.h"
 #include "kernels/table-inl.h"
 #include "kernels/int8_vec_neon-inl.h"
 #include "kernels/int8_dot_dotprod-inl.h"
 #include "kernels/int8_attention_neon-inl.h"
+#include "kernels/int8_weighted_sums_dotprod-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on
 

@@ -8,6 +8,7 @@
 #include "kernels/vec_neon-inl.h"
 #include "kernels/math-inl.h"
 #include "kernels/dot_f32-inl.h"
+#include "kernels/row_units_neon-inl.h"
 #include "kernels/table-inl.h"
 #include "kernels/int8_vec_neon-inl.h"
 #include "kernels/int8_dot_i8mm-inl.h"

@@ -8,11 +8,11 @@ namespace {
 
 constexpr int kMaxPanelVectors = 3;
 
-// Vectors in the next panel when `remaining` vectors of columns are left: threes, but no panel of one (it
-// would starve the multipliers) where two twos do.
+// Vectors in the next panel when `remaining` vectors of columns are left: as many as the vector type prefers,
+// but no panel of one (it would starve the multipliers) where a three or two twos do.
 constexpr int PanelVectors(int64_t remaining) {
-  if (remaining == 1) return 1;
-  return remaining == 2 || remaining == 4 ? 2 : 3;
+  if (remaining == 1 || remaining == 3) return static_cast<int>(remaining);
+  return remaining == 2 || remaining == 4 ? 2 : kPanelVectors;
 }
 
 constexpr int64_t ColumnVectors(int64_t columns) { return CeilDiv(columns, Vec::kLanes); }

@@ -127,6 +127,9 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
   }
 }
 
+// Vectors of columns in a panel, unless a matrix has fewer left.
+constexpr int kPanelVectors = 3;
+
 // Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one
 // row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }

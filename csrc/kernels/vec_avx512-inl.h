@@ -137,6 +137,9 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
   for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(r[i]);
 }
 
+// Vectors of columns in a panel, unless a matrix has fewer left.
+constexpr int kPanelVectors = 3;
+
 // Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one
 // row of the panel and a broadcast.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 16 : 8; }

@@ -103,9 +103,12 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[4]) {
   rows[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd, other_odd));
 }
 
-// Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one
-// row of the panel and a broadcast.
-constexpr int TileRows(int vectors) { return vectors == 1 ? 16 : 8; }
+// Vectors of columns in a panel, unless a matrix has fewer left.
+constexpr int kPanelVectors = 2;
+
+// Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, four
+// units of each row and one row of the panel.
+constexpr int TileRows(int vectors) { return vectors == 1 ? 12 : vectors == 2 ? 8 : 4; }
 
 // Channels of the values that attention weighs at once for two vectors of queries: even, and at most kLanes.
 constexpr int kValueRows = 4;

@@ -89,6 +89,9 @@ inline void Transpose(Vec rows[4]) {
   }
 }
 
+// Vectors of columns in a panel, unless a matrix has fewer left.
+constexpr int kPanelVectors = 3;
+
 // Micro-kernel height for a panel of `vectors` vectors.
 constexpr int TileRows(int vectors) { return vectors == 1 ? 8 : 4; }
 

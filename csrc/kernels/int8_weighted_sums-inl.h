@@ -1,0 +1,33 @@
+// The products of attention's weights and values. A vector type may have a way of its own.
+#pragma once
+
+namespace mvf {
+namespace {
+
+// sum[channel, query] += sum_unit values[unit, channel] . weights[unit, query], for kRows channels.
+template <class Dot>
+struct WeightedSums {
+  template <int kRows, int kVectors>
+  static MVF_INLINE void Add(const int32_t* weights, const typename Dot::Unit* values, int64_t value_stride,
+                             int64_t units, IntVec (&sum)[kRows][kVectors]) {
+    for (int64_t unit = 0; unit < units; ++unit) {
+      IntVec weight[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) weight[j] = IntVec::Load(weights + Vec::kLanes * j);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+        const IntVec value = Dot::Broadcast(values + i);
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          sum[i][j] = Dot::MulAdd(weight[j], value, sum[i][j]);
+          Pin(sum[i][j]);
+        }
+      }
+      weights += kVectors * Vec::kLanes;
+      values += value_stride;
+    }
+  }
+};
+
+}  // namespace
+}  // namespace mvf
