@@ -86,6 +86,9 @@ def _add_augmentation(group: Any) -> None:
     group.add_argument("--magnitude", type=float, default=7.0, metavar="M", help="of those; default: 7 of 10")
     group.add_argument("--mixup", type=float, default=0.0, metavar="A", help="blend images; such as 0.2")
     group.add_argument("--cutmix", type=float, default=0.0, metavar="A", help="paste images; such as 1.0")
+    group.add_argument(
+        "--unmixed-epochs", type=int, default=0, metavar="N", help="at the end, without those two; default: 0"
+    )
 
 
 def _add_choice(group: Any) -> None:
@@ -169,6 +172,7 @@ def make_recipe(options: argparse.Namespace) -> Any:
             mixup=options.mixup,
             cutmix=options.cutmix,
         ),
+        unmixed_epochs=options.unmixed_epochs,
         trained=Trained(
             options.head_only, options.last_blocks, options.transformer_only, options.layer_decay
         ),

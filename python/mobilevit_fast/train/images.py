@@ -24,6 +24,7 @@ class TrainingImages(TorchDataset):
     Args:
         data: images with labels below `classes`.
         preprocessing: its resampling, channel order, scale, mean and std apply.
+        mixed_epochs: images are mixed in the epochs before this one; None for all.
         label_smoothing: share of the label that all classes divide evenly.
         seed: with an image's number and the epoch it decides what becomes of the image.
     """
@@ -35,11 +36,13 @@ class TrainingImages(TorchDataset):
         preprocessing: Preprocessing,
         augmentation: Augmentation,
         *,
+        mixed_epochs: int | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.data, self.classes, self.preprocessing = data, classes, preprocessing
         self.augmentation, self.label_smoothing, self.seed = augmentation, label_smoothing, seed
+        self.mixed_epochs = mixed_epochs
 
     def __len__(self) -> int:
         return len(self.data.images)
@@ -52,7 +55,7 @@ class TrainingImages(TorchDataset):
             return {"pixel_values": pixels, "labels": label}
         shares = np.zeros(self.classes, np.float32)
         share = 1.0
-        if self.augmentation.mixes:
+        if self.augmentation.mixes and (self.mixed_epochs is None or draw.epoch < self.mixed_epochs):
             other = int(random.integers(len(self)))
             share = mix(pixels, self._pixels(other, draw.size, random), self.augmentation, random)
             shares[self.data.labels[other]] += 1 - share

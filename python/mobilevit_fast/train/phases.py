@@ -162,6 +162,7 @@ class Phases:
                 classes,
                 model.preprocessing,
                 recipe.augmentation,
+                mixed_epochs=recipe.epochs - recipe.unmixed_epochs,
                 label_smoothing=recipe.label_smoothing,
                 seed=recipe.seed,
             ),

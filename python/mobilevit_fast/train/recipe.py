@@ -26,6 +26,7 @@ class Recipe:
         size: edge of the images in pixels; None for the checkpoint's own.
         multi_scale: a random size for each batch, around `size`, as the paper trains.
         augmentation: random changes to images.
+        unmixed_epochs: so many epochs at the end do without its mixup and cutmix.
         trained: what of the model trains.
         from_scratch: begin with random weights instead of the checkpoint's.
         hold_out: share of each class that is set aside to measure on, where the data has no such split.
@@ -51,6 +52,7 @@ class Recipe:
     size: int | None = None
     multi_scale: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    unmixed_epochs: int = 0
     trained: Trained = field(default_factory=Trained)
     from_scratch: bool = False
     hold_out: float = 0.1
@@ -66,6 +68,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "rounding_epochs"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number from 1, got {getattr(self, name)!r}")
+        if type(self.unmixed_epochs) is not int or self.unmixed_epochs < 0:
+            raise ValueError(f"unmixed_epochs must be a whole number from 0, got {self.unmixed_epochs!r}")
         for name in ("learning_rate", "gradient_norm", "rounding_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
