@@ -17,7 +17,8 @@ struct HiddenPixels {
   }
 };
 
-// Rows of an expansion's tile: a group of pixels doubled as often as fits, so that its halves are groups, too.
+// Rows of an expansion's tile: a group of pixels doubled as often as fits, so that its halves are groups,
+// too.
 constexpr int RingTileRows(int64_t vectors) {
   int rows = kPixelGroup;
   while (2 * rows <= TileRows(static_cast<int>(vectors))) rows *= 2;
