@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from mobilevit_fast import export, list_models
 from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.benchmark.random_weights import random_checkpoint
 from mobilevit_fast.cli.text import table
+from mobilevit_fast.export.driver import VerificationError
 from mobilevit_fast.lower import OUTPUTS
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, save_checkpoint, save_quantized
 
@@ -140,8 +142,13 @@ def write_files(
         file_format, suffix = FORMATS[runtime]
         if runtime == "ncnn" and precision == "int8":
             continue
-        files[runtime] = stem.with_suffix(suffix)
-        export(source, file_format, files[runtime], force=True)
+        path = stem.with_suffix(suffix)
+        try:
+            export(source, file_format, path, force=True)
+        except VerificationError as error:
+            print(f"left out: {runtime} {precision}: {error}", file=sys.stderr)
+            continue
+        files[runtime] = path
     return files
 
 
