@@ -72,6 +72,13 @@ def augment(images: Tensor, *, padding: int, cutout: int, generator: torch.Gener
     return shifted.masked_fill(hole, 128)
 
 
+def blend(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mix each of the uint8 images [N, H, W, 3] with another of them, by a share of its own drawn evenly."""
+    share = torch.rand((len(images), 1, 1, 1), generator=generator)
+    others = images[torch.randperm(len(images), generator=generator)]
+    return torch.lerp(others.float(), images.float(), share).round_().to(torch.uint8)
+
+
 def _reflect(index: Tensor, size: int) -> Tensor:
     index = index.abs()
     return torch.minimum(index, 2 * (size - 1) - index)

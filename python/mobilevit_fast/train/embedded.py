@@ -7,7 +7,8 @@
 
 The second run goes on from the first with larger images, which alone would cost twice the time. DIR holds
 train.parquet and test.parquet. Every epoch ends in a checkpoint beside the output; `--resume` goes on
-from it.
+from it. With `--teacher`, a file of `convnet_teacher`, the model learns that network's answers instead of
+the labels, on blended images, too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from mobilevit_fast.config import get_config
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import MobileViT, from_pretrained
 from mobilevit_fast.train.average import WeightAverage
-from mobilevit_fast.train.cifar import ImageSet, augment, read_parquet, resize, to_input
+from mobilevit_fast.train.cifar import ImageSet, augment, blend, read_parquet, resize, to_input
+from mobilevit_fast.train.convnet_teacher import load_teacher, mirrored_logits
+from mobilevit_fast.train.distillation import DistillationLoss
 from mobilevit_fast.train.parameters import parameter_groups
 from mobilevit_fast.weights import save_checkpoint
 
@@ -54,6 +57,10 @@ class Recipe:
     cutout: int = 8
     cutout_epochs: int = 25
     """Later epochs show whole images, as they will be seen."""
+    temperature: float = 2.0
+    """Of the loss against a teacher."""
+    blended: float = 0.5
+    """Share of the batches of which a teacher sees and judges each image mixed with another."""
     seed: int = 0
 
     def size_at(self, epoch: int) -> int:
@@ -68,11 +75,23 @@ class Recipe:
 
 
 class Trainer:
-    """Model, its moving average and the optimizer, moved on one epoch at a time."""
+    """Model, its moving average and the optimizer, moved on one epoch at a time.
 
-    def __init__(self, recipe: Recipe, labels: tuple[str, ...], start: Path | None = None) -> None:
+    Args:
+        start: weights to begin with.
+        teacher: gives logits [N, classes] of float32 images [N, 3, 32, 32] and takes the labels' place.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        labels: tuple[str, ...],
+        start: Path | None = None,
+        teacher: nn.Module | None = None,
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
+        self.teacher = teacher
         self.epoch = 0
         size = recipe.image_size
         config = get_config(recipe.variant, num_classes=len(labels), image_size=size)
@@ -99,8 +118,9 @@ class Trainer:
                 group["lr"] = recipe.learning_rate_at(self.epoch + step / steps)
             batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             pixels = augment(images[batch], padding=recipe.padding, cutout=cutout, generator=generator)
-            logits = self.model(to_input(pixels, recipe.size_at(self.epoch)))
-            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
+            if self.teacher is not None and torch.rand((), generator=generator) < recipe.blended:
+                pixels = blend(pixels, generator)
+            loss = self.loss(pixels, labels[batch])
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
@@ -109,6 +129,13 @@ class Trainer:
             total += loss.item()
         self.epoch += 1
         return total / steps
+
+    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Of uint8 images [N, S, S, 3], against what the teacher says of them or else int64 labels [N]."""
+        logits = self.model(to_input(pixels, self.recipe.size_at(self.epoch)))
+        if self.teacher is not None:
+            return DistillationLoss(self.recipe.temperature)(logits, mirrored_logits(self.teacher, pixels))
+        return functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
 
     def save(self, path: Path) -> None:
         """Write all state beside `path` and rename it there."""
@@ -154,10 +181,11 @@ def train(
     checkpoint: Path,
     log: Path,
     start: Path | None = None,
+    teacher: nn.Module | None = None,
     resume: bool = False,
 ) -> MobileViT:
     """Run the recipe to its end, from the weights in `start` where given; returns the averaged model."""
-    trainer = Trainer(recipe, training.names, start)
+    trainer = Trainer(recipe, training.names, start, teacher)
     if resume and checkpoint.exists():
         trainer.load(checkpoint)
     images, labels = torch.from_numpy(training.images), torch.from_numpy(training.labels)
@@ -188,6 +216,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
     parser.add_argument("--output", type=Path, required=True, help="the safetensors file to write")
     parser.add_argument("--start", type=Path, help="weights to begin with; random ones unless given")
+    parser.add_argument("--teacher", type=Path, help="what convnet_teacher wrote, to learn from it alone")
+    parser.add_argument("--bfloat16", action="store_true", help="let the teacher multiply in bfloat16")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     for field in dataclasses.fields(Recipe):
@@ -209,7 +239,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     checkpoint = output.with_suffix(".checkpoint.pt")
     model = train(
-        recipe, training, test, checkpoint=checkpoint, log=log, start=options.start, resume=options.resume
+        recipe,
+        training,
+        test,
+        checkpoint=checkpoint,
+        log=log,
+        start=options.start,
+        teacher=load_teacher(options.teacher, bfloat16=options.bfloat16) if options.teacher else None,
+        resume=options.resume,
     )
 
     save_checkpoint(output, model.checkpoint(), dtype="float16")
