@@ -22,12 +22,13 @@ std::string Expected(const std::string& name, const char* layout) {
 
 template <class T>
 py::array RequireArray(py::handle object, const std::string& name, const char* layout) {
-  const std::string expected = Expected<T>(name, layout);
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error(expected + ", got " + Py_TYPE(object.ptr())->tp_name);
+    throw py::type_error(Expected<T>(name, layout) + ", got " + Py_TYPE(object.ptr())->tp_name);
   }
   auto array = py::reinterpret_borrow<py::array>(object);
-  if (!py::isinstance<py::array_t<T>>(object)) throw py::type_error(expected + ", got " + Describe(array));
+  if (!py::isinstance<py::array_t<T>>(object)) {
+    throw py::type_error(Expected<T>(name, layout) + ", got " + Describe(array));
+  }
   return array;
 }
 
