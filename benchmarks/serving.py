@@ -2,9 +2,9 @@
 
     python benchmarks/serving.py --photos FOLDER --model mobilevit_s --threads 1 --concurrency 1 8 64
 
-Every server runs alone, as a process, on the same photographs and threads; the client is this process. The
-first row is `Session.classify` without any server: what is to be had. Times depend on what else the machine
-does; figures to compare are those of one run.
+Every server runs alone, as a process, on the same photographs, threads and as many CPUs as it has threads;
+the client is this process, on the other CPUs. The first row is `Session.classify` without any server: what is
+to be had. Times depend on what else the machine does; figures to compare are those of one run.
 """
 
 from __future__ import annotations
@@ -75,10 +75,16 @@ def main() -> None:
         folder = Path(name)
         checkpoint = random_checkpoint(arguments.model)
         save_pretrained(folder / "model", checkpoint)
-        results.append(measure_session(folder / "model", images, arguments))
+        cpus = sorted(os.sched_getaffinity(0))
+        servers_cpus = set(cpus[: arguments.threads])
+        with on_cpus(servers_cpus):
+            results.append(measure_session(folder / "model", images, arguments))
         print(describe(results), flush=True)
         for server in arguments.servers:
-            with running(server, folder, arguments) as (port, process):
+            with (
+                running(server, folder, arguments, servers_cpus) as (port, process),
+                on_cpus(set(cpus) - servers_cpus),
+            ):
                 for concurrency in arguments.concurrency:
                     client = Client(server, port, process.pid, images)
                     client.load(concurrency, min(1.0, arguments.seconds))
@@ -87,6 +93,17 @@ def main() -> None:
     print(describe(results))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(result) for result in results], indent=2))
+
+
+@contextmanager
+def on_cpus(cpus: set[int]) -> Iterator[None]:
+    """This thread, and what it starts meanwhile, runs on these CPUs alone; anywhere where there are none."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def describe(results: list[Measurement]) -> str:
@@ -122,9 +139,9 @@ def measure_session(model: Path, images: list[bytes], arguments: argparse.Namesp
 
 @contextmanager
 def running(
-    server: str, folder: Path, arguments: argparse.Namespace
+    server: str, folder: Path, arguments: argparse.Namespace, cpus: set[int]
 ) -> Iterator[tuple[int, subprocess.Popen]]:
-    """A server's port and process, while it lives."""
+    """A server's port and process, while it lives on these CPUs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -137,9 +154,10 @@ def running(
         if not path.exists():
             export(folder / "model", "onnx", path)
         command = [str(Path(__file__).with_name(PEERS[server])), str(path)]
-    process = subprocess.Popen(
-        [sys.executable, *command, *threads], stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    with on_cpus(cpus):
+        process = subprocess.Popen(
+            [sys.executable, *command, *threads], stdout=subprocess.DEVNULL, start_new_session=True
+        )
     try:
         wait_for(port, process)
         yield port, process
