@@ -69,12 +69,7 @@ class NativeForward:
         under autocast, with hooks inside the module, for anything but float32 on the CPU, and float16 or
         bfloat16 on a CUDA device that there are kernels for.
         """
-        if module.training:
-            return None
-        last = self._built.get(outputs)
-        if last is not None:
-            last.snapshot.fetch()
-        if not _is_plain_input(images):
+        if module.training or not _is_plain_input(images):
             return None
         built = self._current(module, outputs)
         if built.engine is None or built.snapshot.is_watched() or built.snapshot.is_training():

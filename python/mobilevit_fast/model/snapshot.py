@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from operator import attrgetter
 from typing import Any
 
@@ -19,8 +18,8 @@ _training = attrgetter("training")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _SAME_IN_EVERY_MODE = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.SiLU, nn.Identity)
 _CACHE_LINE = 64
-_OBJECT_BYTES, _DICT_BYTES, _TENSOR_BYTES, _STORAGE_BYTES = 32, 48, 160, 64
-"""About as much of each in memory as the checks read; no more than there is of it, in any version."""
+_OBJECT_BYTES, _TENSOR_BYTES, _STORAGE_BYTES = 64, 256, 128
+"""About as much of a Python object, and of a tensor and a storage in torch's C++, as the checks read."""
 
 
 class _OptimizerSteps:
@@ -67,14 +66,11 @@ class Snapshot:
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
         self._hooks_made_when_unwatched = -1
-        self._cache_lines = _cache_lines(self._dicts, self._mode_dependent, self.tensors)
-
-    def fetch(self) -> None:
-        """Have the CPU bring along what the checks read, while it does something else."""
-        _C.prefetch(self._cache_lines)
+        self._cache_lines = _cache_lines([*self._dicts, *self._mode_dependent], self.tensors)
 
     def is_current(self) -> bool:
         """Whether every module and every tensor is still the same and unwritten."""
+        _C.prefetch(self._cache_lines)
         return (
             self._steps == _steps.count
             and _C.value_addresses(self._dicts) == self._identities
@@ -96,19 +92,17 @@ class Snapshot:
         return any(map(_training, self._mode_dependent))
 
 
-def _cache_lines(dicts: list[dict[str, Any]], modules: list[nn.Module], tensors: list[Tensor]) -> np.ndarray:
+def _cache_lines(objects: list[Any], tensors: list[Tensor]) -> np.ndarray:
     """Addresses of the memory that checks read. Engines leave none of it in the caches."""
-    blocks = [(id(each), _OBJECT_BYTES) for each in (*modules, *tensors)]
-    blocks += [(id(each), _DICT_BYTES) for each in (*dicts, *(module.__dict__ for module in modules))]
+    blocks = [(id(thing), _OBJECT_BYTES) for thing in (*objects, *tensors)]
+    blocks += [(id(thing.__dict__), _OBJECT_BYTES) for thing in objects if isinstance(thing, nn.Module)]
     for tensor in tensors:
         blocks.append((tensor._cdata, _TENSOR_BYTES))
         blocks.append((tensor.untyped_storage()._cdata, _STORAGE_BYTES))
-    held = np.concatenate([np.frombuffer(ctypes.string_at(*block), np.uintp) for block in blocks])
-    # A dict's table and a tensor's version counter lie behind pointers. Which of the words are pointers need
-    # not be known, for a hint cannot fault.
-    starts = np.concatenate([np.array([start for start, _ in blocks], np.uintp), held])
-    first = starts // _CACHE_LINE * _CACHE_LINE
-    return np.unique(np.concatenate([first, first + _CACHE_LINE]))
+    lines = {
+        line // _CACHE_LINE for start, size in blocks for line in range(start, start + size, _CACHE_LINE)
+    }
+    return np.array(sorted(lines), dtype=np.uintp) * _CACHE_LINE
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
