@@ -70,6 +70,7 @@ std::vector<CpuFeature> Detect() {
 // Arm Architecture Reference Manual: every 64-bit processor has NEON, the others are optional.
 #if defined(__linux__)
 // Bits of Linux's HWCAP and HWCAP2, which headers older than the kernel lack.
+bool HasFp16() { return (getauxval(AT_HWCAP) >> 9 & 3) == 3; }  // FPHP and ASIMDHP
 bool HasDotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }
 bool HasI8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }
 #elif defined(__APPLE__)
@@ -78,14 +79,18 @@ bool SystemHas(const char* name) {
   size_t size = sizeof(value);
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
 }
+bool HasFp16() { return SystemHas("hw.optional.arm.FEAT_FP16"); }
 bool HasDotprod() { return SystemHas("hw.optional.arm.FEAT_DotProd"); }
 bool HasI8mm() { return SystemHas("hw.optional.arm.FEAT_I8MM"); }
 #else
+bool HasFp16() { return false; }
 bool HasDotprod() { return false; }
 bool HasI8mm() { return false; }
 #endif
 
-std::vector<CpuFeature> Detect() { return {{"neon", true}, {"dotprod", HasDotprod()}, {"i8mm", HasI8mm()}}; }
+std::vector<CpuFeature> Detect() {
+  return {{"neon", true}, {"fp16", HasFp16()}, {"dotprod", HasDotprod()}, {"i8mm", HasI8mm()}};
+}
 
 #else
 

@@ -6,7 +6,8 @@ namespace {
 
 constexpr int kQueryVectors = 2;
 
-// Scratch memory in slots of four bytes. Vectors are stored whole, so every part has one to spare at its end.
+// Scratch memory in slots of a lane's size. Vectors are stored whole, so every part has one to spare at its
+// end.
 template <class Dot>
 struct AttentionLayout {
   int64_t tokens, head_dim;
@@ -20,11 +21,11 @@ struct AttentionLayout {
         key_units(Units<Dot>(head_dim)),
         token_units(Units<Dot>(tokens)) {
     constexpr int64_t kWidth = kQueryVectors * Vec::kLanes;
-    constexpr int64_t kOffsetSlots = sizeof(int64_t) / sizeof(float);
+    constexpr int64_t kOffsetSlots = sizeof(int64_t) / sizeof(Vec::Lane);
     int64_t end = 0;
     const auto place = [&](int64_t size) {
       const int64_t start = end;
-      end += RoundUp(size + Vec::kLanes, kAlignment / sizeof(float));
+      end += RoundUp(size + Vec::kLanes, kAlignment / sizeof(Vec::Lane));
       return start;
     };
     qkv_offsets = place(tokens * kOffsetSlots);
@@ -40,7 +41,8 @@ struct AttentionLayout {
 
 // What queries are multiplied by, so that scores come out as logarithms to base two.
 inline Vec ScoreScale(int64_t head_dim) {
-  return Div(Vec::Set(kLog2E), Sqrt(Vec::Set(static_cast<float>(head_dim))));
+  const Floats scale = Div(Floats::Set(kLog2E), Sqrt(Floats::Set(static_cast<float>(head_dim))));
+  return Vec::Set(ReduceMax(scale));
 }
 
 // One unit of work: a head's tokens at one position of the patch.
@@ -50,7 +52,8 @@ class AttentionHead {
   using Element = typename Dot::Element;
   using Unit = typename Dot::Unit;
 
-  AttentionHead(const AttentionArgs& args, const AttentionLayout<Dot>& layout, float* scratch, int64_t unit)
+  AttentionHead(const AttentionArgs& args, const AttentionLayout<Dot>& layout, Vec::Lane* scratch,
+                int64_t unit)
       : layout_(layout),
         key_tokens_(Qkv(args, scratch, unit, 1)),
         value_tokens_(Qkv(args, scratch, unit, 2)),
@@ -67,17 +70,20 @@ class AttentionHead {
     GatherRows(key_tokens_, reinterpret_cast<Element*>(keys_), layout_.key_units * Dot::kUnit);
     GatherValueGroups<Dot>(value_tokens_, values_);
     int64_t token = 0;
-    for (; token + Vec::kLanes < layout_.tokens; token += kQueryVectors * Vec::kLanes) {
+    constexpr int64_t kLeast = kIsCompact<Dot> ? 0 : Vec::kLanes;  // tokens that half a block serves
+    for (; token + kLeast < layout_.tokens; token += kQueryVectors * Vec::kLanes) {
       Block<kQueryVectors>(token);
     }
-    if (token < layout_.tokens) Block<1>(token);
+    if constexpr (!kIsCompact<Dot>) {
+      if (token < layout_.tokens) Block<1>(token);
+    }
   }
 
  private:
-  static const int64_t* Offsets(const float* scratch, int64_t at) {
+  static const int64_t* Offsets(const Vec::Lane* scratch, int64_t at) {
     return reinterpret_cast<const int64_t*>(scratch + at);
   }
-  Tokens<const Element> Qkv(const AttentionArgs& args, const float* scratch, int64_t unit,
+  Tokens<const Element> Qkv(const AttentionArgs& args, const Vec::Lane* scratch, int64_t unit,
                             int64_t part) const {
     return TokensOf<const Element>(args, args.qkv, unit, part, Offsets(scratch, layout_.qkv_offsets));
   }
@@ -98,19 +104,19 @@ class AttentionHead {
   Unit* keys_;
   Unit* values_;
   Unit* queries_;
-  float* scores_;
-  float* outputs_;
+  Vec::Lane* scores_;
+  Vec::Lane* outputs_;
 };
 
 template <class Dot>
 size_t AttentionScratchBytes(const AttentionArgs& args) {
-  return AttentionLayout<Dot>(args).slots * sizeof(float);
+  return AttentionLayout<Dot>(args).slots * sizeof(Vec::Lane);
 }
 
 template <class Dot>
 void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
   const AttentionLayout<Dot> layout(args);
-  float* slots = static_cast<float*>(scratch);
+  Vec::Lane* slots = static_cast<Vec::Lane*>(scratch);
   const auto find = [&](const Map& map, int64_t at) {
     FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(slots + at));
   };

@@ -8,13 +8,13 @@ namespace {
 // What softmax keeps of a block of queries.
 template <int kVectors>
 struct QueryStatistics {
-  alignas(kAlignment) float largest[kVectors * Vec::kLanes];      // score
+  alignas(kAlignment) Vec::Lane largest[kVectors * Vec::kLanes];  // score
   alignas(kAlignment) float inverse_sum[kVectors * Vec::kLanes];  // of the exponentials
 };
 
 // What becomes of a tile of scores, keys down and queries across: it is stored, and each query's largest is
 // kept.
-template <int kWidth, class Scores = Vec, class Score = float>
+template <int kWidth, class Scores = Vec, class Score = Vec::Lane>
 struct ScoreEpilogue {
   Score* scores;  // [keys][kWidth]
   Score* largest;
@@ -46,8 +46,8 @@ constexpr int64_t kExponentialLead = 6;
 // channels. With kExponentiate, p = 2^(score - largest) replaces the scores in place; without, it is there
 // already.
 template <class Dot, int kRows, int kVectors, bool kExponentiate>
-__attribute__((noinline)) void WeighTile(float* scores, const typename Dot::Unit* values, int64_t keys,
-                                         QueryStatistics<kVectors>& statistics, float* output) {
+__attribute__((noinline)) void WeighTile(Vec::Lane* scores, const typename Dot::Unit* values, int64_t keys,
+                                         QueryStatistics<kVectors>& statistics, Vec::Lane* output) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
   constexpr int kWidth = kVectors * kLanes;
@@ -105,11 +105,84 @@ __attribute__((noinline)) void WeighTile(float* scores, const typename Dot::Unit
   }
 }
 
+// The same where sums are kept in runs: those of kRun keys are added to totals in floats, since a sum of many
+// weights has no end in halves, and a weight no digits beside it.
+template <class Dot, int kRows, int kVectors, bool kExponentiate>
+__attribute__((noinline)) void WeighTileInRuns(Vec::Lane* scores, const typename Dot::Unit* values,
+                                               int64_t keys, QueryStatistics<kVectors>& statistics,
+                                               Vec::Lane* output) {
+  static_assert(Dot::kUnit == 1 && kRows <= Vec::kLanes, "a vector holds a key's values");
+  constexpr int kLanes = Vec::kLanes, kWidth = kVectors * kLanes, kParts = kLanes / Floats::kLanes;
+  Floats totals[kRows][kVectors][kParts] = {}, all[kVectors][kParts] = {};
+  Vec largest[kVectors];
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) {
+    if constexpr (kExponentiate) largest[j] = Vec::Load(statistics.largest + kLanes * j);
+  }
+  for (int64_t first = 0; first < keys; first += kRun<Dot>) {
+    const int64_t end = Min(first + kRun<Dot>, keys);
+    if constexpr (kExponentiate) {
+      Vec weights[kVectors];
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) weights[j] = Vec::Zero();
+      for (int64_t key = first; key < end; ++key) {
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          Vec::Lane* const score = scores + key * kWidth + kLanes * j;
+          const Vec weight = Exp2OfNegative(Sub(Vec::Load(score), largest[j]));
+          weight.Store(score);
+          weights[j] = Add(weights[j], weight);
+        }
+      }
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kParts; ++p) all[j][p] = Add(all[j][p], Part(weights[j], p));
+      }
+    }
+    Vec sum[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sum[i][j] = Vec::Zero();
+    }
+    for (int64_t key = first; key < end; ++key) {
+      const Vec value = Dot::LoadPanel(values + key * kRows);
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+        const Vec weight = Vec::Load(scores + key * kWidth + kLanes * j);
+        ForEachLane<kRows>([&](auto lane) __attribute__((always_inline)) {
+          constexpr int kRow = decltype(lane)::kValue;
+          sum[kRow][j] = RowUnits<Dot>::template MulAddLane<kRow>(value, weight, sum[kRow][j]);
+        });
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) {
+#pragma GCC unroll 2
+        for (int p = 0; p < kParts; ++p) totals[i][j][p] = Add(totals[i][j][p], Part(sum[i][j], p));
+      }
+    }
+  }
+  for (int j = 0; j < kVectors; ++j) {
+    for (int p = 0; p < kParts; ++p) {
+      float* const inverse = statistics.inverse_sum + kLanes * j + Floats::kLanes * p;
+      if constexpr (kExponentiate) Div(Floats::Set(1.0f), all[j][p]).Store(inverse);
+      const Floats scale = Floats::Load(inverse);
+      for (int i = 0; i < kRows; ++i) {
+        Mul(totals[i][j][p], scale).Store(output + kLanes * (kVectors * i + j) + Floats::kLanes * p);
+      }
+    }
+  }
+}
+
 // The scores of a block of queries, a panel, against all keys; and each query's largest.
 template <class Dot, int kVectors>
 void ScoreKeys(const typename Dot::Unit* keys, int64_t key_units, int64_t tokens,
-               const typename Dot::Unit* queries, float* scores, QueryStatistics<kVectors>& statistics) {
-  for (float& largest : statistics.largest) largest = -__builtin_inff();
+               const typename Dot::Unit* queries, Vec::Lane* scores, QueryStatistics<kVectors>& statistics) {
+  for (Vec::Lane& largest : statistics.largest) largest = ToLane(-__builtin_inff());
   const Operand<typename Dot::Unit> rows = {keys, key_units, 0, 1, key_units};
   PanelTiles<Dot, TileRows(kVectors), kVectors, false>(
       rows, 0, tokens, queries, ScoreEpilogue<kVectors * Vec::kLanes>{scores, statistics.largest}, 0,
@@ -117,24 +190,28 @@ void ScoreKeys(const typename Dot::Unit* keys, int64_t key_units, int64_t tokens
 }
 
 template <class Dot, int kVectors, bool kExponentiate, int kRows = kValueRows>
-void WeighRows(int64_t rows, float* scores, const typename Dot::Unit* values, int64_t tokens,
-               QueryStatistics<kVectors>& statistics, float* output) {
+void WeighRows(int64_t rows, Vec::Lane* scores, const typename Dot::Unit* values, int64_t tokens,
+               QueryStatistics<kVectors>& statistics, Vec::Lane* output) {
   if constexpr (kRows > 2) {
     if (rows < kRows) {
       return WeighRows<Dot, kVectors, kExponentiate, kRows - 2>(rows, scores, values, tokens, statistics,
                                                                 output);
     }
   }
-  WeighTile<Dot, kRows, kVectors, kExponentiate>(scores, values, tokens, statistics, output);
+  if constexpr (kRun<Dot> == 0) {
+    WeighTile<Dot, kRows, kVectors, kExponentiate>(scores, values, tokens, statistics, output);
+  } else {
+    WeighTileInRuns<Dot, kRows, kVectors, kExponentiate>(scores, values, tokens, statistics, output);
+  }
 }
 
 // WeighTile for all channels; `values` are as GatherValueGroups makes them.
 template <class Dot, int kVectors, bool kExponentiate>
-void WeighChannels(int64_t head_dim, float* scores, const typename Dot::Unit* values, int64_t tokens,
-                   QueryStatistics<kVectors>& statistics, float* outputs) {
+void WeighChannels(int64_t head_dim, Vec::Lane* scores, const typename Dot::Unit* values, int64_t tokens,
+                   QueryStatistics<kVectors>& statistics, Vec::Lane* outputs) {
   ForEachValueGroup(head_dim, [&](int64_t channel, int64_t rows) {
     const typename Dot::Unit* group = values + channel * Units<Dot>(tokens);
-    float* output = outputs + channel * kVectors * Vec::kLanes;
+    Vec::Lane* output = outputs + channel * kVectors * Vec::kLanes;
     if (kExponentiate && channel == 0) {
       WeighRows<Dot, kVectors, kExponentiate>(rows, scores, group, tokens, statistics, output);
     } else {

@@ -108,7 +108,7 @@ void GatherPanel(const Tokens<const typename Dot::Element>& from, int64_t first,
 
 // [channels][kVectors * kLanes] to tokens [first, first + kVectors * kLanes), as far as there are any.
 template <int kVectors, class Element>
-void ScatterColumns(const float* columns, const Tokens<Element>& to, int64_t first) {
+void ScatterColumns(const Vec::Lane* columns, const Tokens<Element>& to, int64_t first) {
   constexpr int kLanes = Vec::kLanes;
   for (int j = 0; j < kVectors; ++j) {
     const int64_t* offsets = to.offsets + first + j * kLanes;

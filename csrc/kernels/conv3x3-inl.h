@@ -4,13 +4,17 @@
 namespace mvf {
 namespace {
 
+// What kWinograd4 stands for: its transforms lose more digits than halves have to give.
+template <class Dot>
+constexpr int kLargeTile = sizeof(Vec::Lane) == sizeof(float) ? 4 : 2;
+
 template <class Dot>
 size_t Conv3x3PackedBytes(const Conv3x3Shape& shape) {
   switch (shape.algorithm) {
     case ConvAlgorithm::kWinograd2:
       return WinogradPackedBytes<Dot, 2>(shape);
     case ConvAlgorithm::kWinograd4:
-      return WinogradPackedBytes<Dot, 4>(shape);
+      return WinogradPackedBytes<Dot, kLargeTile<Dot>>(shape);
     case ConvAlgorithm::kDirect:
       break;
   }
@@ -23,7 +27,7 @@ void Conv3x3Pack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void*
     case ConvAlgorithm::kWinograd2:
       return WinogradPack<Dot, 2>(shape, weights, packed);
     case ConvAlgorithm::kWinograd4:
-      return WinogradPack<Dot, 4>(shape, weights, packed);
+      return WinogradPack<Dot, kLargeTile<Dot>>(shape, weights, packed);
     case ConvAlgorithm::kDirect:
       return DirectPack<Dot>(shape, weights, packed);
   }
@@ -35,7 +39,7 @@ size_t Conv3x3ScratchBytes(const Conv3x3Args& args) {
     case ConvAlgorithm::kWinograd2:
       return WinogradScratchBytes<Dot, 2>(args);
     case ConvAlgorithm::kWinograd4:
-      return WinogradScratchBytes<Dot, 4>(args);
+      return WinogradScratchBytes<Dot, kLargeTile<Dot>>(args);
     case ConvAlgorithm::kDirect:
       break;
   }
@@ -48,7 +52,7 @@ void Conv3x3Run(const Conv3x3Args& args, Range rows, void* scratch) {
     case ConvAlgorithm::kWinograd2:
       return WinogradRun<Dot, 2>(args, rows, scratch);
     case ConvAlgorithm::kWinograd4:
-      return WinogradRun<Dot, 4>(args, rows, scratch);
+      return WinogradRun<Dot, kLargeTile<Dot>>(args, rows, scratch);
     case ConvAlgorithm::kDirect:
       return DirectRun<Dot>(args, rows, scratch);
   }

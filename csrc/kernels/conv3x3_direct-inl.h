@@ -37,7 +37,7 @@ size_t DirectScratchBytes(const Shape& shape, const Map& output) {
 template <class Dot>
 size_t DirectPackedBytes(const Conv3x3Shape& shape) {
   return static_cast<size_t>(PanelSlots(shape.out, 9 * Units<Dot>(shape.in + shape.in_second))) *
-         sizeof(float);
+         sizeof(Vec::Lane);
 }
 
 template <class Dot>
@@ -87,7 +87,7 @@ void DirectRows(const Conv3x3Shape& shape, const void* packed, const Map& output
   using Unit = typename Dot::Unit;
   const auto multiply = [&](int vectors, const Operand<Unit>& operand, int64_t y, int64_t column,
                             int64_t slot) {
-    const float* const panel = static_cast<const float*>(packed) + slot;
+    const Vec::Lane* const panel = static_cast<const Vec::Lane*>(packed) + slot;
     const Destination<Out> to{output.Row<Out>(y), output.pixel_stride, nullptr, 0};
     const int64_t left = shape.out - column;
     if (shape.activation == Activation::kSilu) {

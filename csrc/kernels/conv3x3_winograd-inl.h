@@ -17,7 +17,7 @@ int64_t WinogradPanelRows(const Conv3x3Shape& shape) {
 
 template <class Dot, int kTile>
 size_t WinogradPackedBytes(const Conv3x3Shape& shape) {
-  return static_cast<size_t>(PanelSlots(shape.out, WinogradPanelRows<Dot, kTile>(shape))) * sizeof(float);
+  return static_cast<size_t>(PanelSlots(shape.out, WinogradPanelRows<Dot, kTile>(shape))) * sizeof(Vec::Lane);
 }
 
 // G g G^T, [kSide][kSide], of one filter, whose taps lie `step` apart.
@@ -40,9 +40,9 @@ void WinogradPack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void
   ForEachPanel(
       shape.out, WinogradPanelRows<Dot, kTile>(shape), [&](int vectors, int64_t first, int64_t slot) {
         const int64_t width = vectors * Vec::kLanes;
-        float* const bias = static_cast<float*>(packed) + slot;
+        Vec::Lane* const bias = static_cast<Vec::Lane*>(packed) + slot;
         for (int64_t i = 0; i < width; ++i) {
-          bias[i] = weights.bias && first + i < shape.out ? weights.bias[first + i] : 0.0f;
+          bias[i] = ToLane(weights.bias && first + i < shape.out ? weights.bias[first + i] : 0.0f);
         }
         Unit* const rows = static_cast<Unit*>(packed) + slot + width;
         for (int64_t p = 0; p < kPositions<kTile>; ++p) {
@@ -76,7 +76,7 @@ struct WinogradBlock {
   int64_t tiles;             // of a block, at most
   int64_t units;             // of a transformed pixel
   int64_t input_position;    // units from one position of `inputs` to the next
-  int64_t product_position;  // floats from one position of `products` to the next
+  int64_t product_position;  // lanes from one position of `products` to the next
   int64_t zero_bytes;        // a pixel of zeros, which stands for the padding
   int64_t input_bytes;
   int64_t product_bytes;
@@ -173,7 +173,7 @@ struct OutputTile {
 
 // activation(A^T m A + bias) of one vector of columns.
 template <int kTile, Activation kActivation, class Element>
-MVF_INLINE void TransformOutput(const float* products, int64_t position, Vec bias,
+MVF_INLINE void TransformOutput(const Vec::Lane* products, int64_t position, Vec bias,
                                 const OutputTile<Element>& to, int64_t column, int lanes) {
   constexpr int kSide = Winograd<kTile>::kSide;
   Vec half[kTile * kSide];
@@ -215,7 +215,7 @@ void WinogradRows(const Conv3x3Args& args, Range range, void* scratch) {
   char* const bytes = static_cast<char*>(scratch);
   Element* const zeros = reinterpret_cast<Element*>(bytes);
   Element* const inputs = reinterpret_cast<Element*>(bytes + block.zero_bytes);
-  float* const products = reinterpret_cast<float*>(bytes + block.zero_bytes + block.input_bytes);
+  Vec::Lane* const products = reinterpret_cast<Vec::Lane*>(bytes + block.zero_bytes + block.input_bytes);
   ZeroElements(zeros, Max(shape.in, shape.in_second));
   if (channels < pitch) {
     for (int64_t p = 0; p < kPositions<kTile>; ++p) {
@@ -239,12 +239,12 @@ void WinogradRows(const Conv3x3Args& args, Range range, void* scratch) {
     ForEachPanel(
         shape.out, WinogradPanelRows<Dot, kTile>(shape), [&](int vectors, int64_t column, int64_t slot) {
           const int64_t width = vectors * Vec::kLanes;
-          const float* const bias = static_cast<const float*>(args.packed) + slot;
+          const Vec::Lane* const bias = static_cast<const Vec::Lane*>(args.packed) + slot;
           for (int64_t p = 0; p < kPositions<kTile>; ++p) {
             const Operand<Unit> operand{reinterpret_cast<const Unit*>(inputs + p * position), units, 0, 1,
                                         units};
-            const Destination<float> to{products + p * block.product_position, width, nullptr, 0};
-            const float* panel = bias + width + p * (1 + units) * width;
+            const Destination<Vec::Lane> to{products + p * block.product_position, width, nullptr, 0};
+            const Vec::Lane* panel = bias + width + p * (1 + units) * width;
             PanelRows<Dot, Activation::kNone, false>(vectors, operand, 0, count, panel, to, 0, width);
           }
           for (int64_t i = 0; i < count; ++i) {

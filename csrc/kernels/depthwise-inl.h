@@ -10,12 +10,12 @@ constexpr int kDepthwiseVectors = 10;
 
 // Packs `channels` channels from `first` on. `bias` may be null.
 inline void PackDepthwise(const DwConv3x3Weights& weights, int64_t channels, int64_t first, float bias_scale,
-                          float* packed) {
+                          Vec::Lane* packed) {
   for (int64_t i = 0; i < Vec::kLanes; ++i) {
     const int64_t c = first + i;
-    packed[i] = weights.bias && c < channels ? weights.bias[c] * bias_scale : 0.0f;
+    packed[i] = ToLane(weights.bias && c < channels ? weights.bias[c] * bias_scale : 0.0f);
     for (int64_t tap = 0; tap < 9; ++tap) {
-      packed[(1 + tap) * Vec::kLanes + i] = c < channels ? weights.weight[tap * channels + c] : 0.0f;
+      packed[(1 + tap) * Vec::kLanes + i] = ToLane(c < channels ? weights.weight[tap * channels + c] : 0.0f);
     }
   }
 }
@@ -34,7 +34,7 @@ struct DepthwiseRows {
 // pixel's taps are added in the same order in every tile, so that the cut into tiles does not show in the
 // result.
 template <int kStride, int kRows, int kPixels, class Lanes, class Rows, class Between>
-MVF_INLINE void DepthwiseSums(const Rows& rows, int64_t x, const float* packed, Lanes lanes, Vec* sum,
+MVF_INLINE void DepthwiseSums(const Rows& rows, int64_t x, const Vec::Lane* packed, Lanes lanes, Vec* sum,
                               Between between) {
   static_assert(kRows == 1 || (kRows == 2 && kStride == 1), "two rows share their input at stride 1 only");
   constexpr int kSums = kRows * kPixels;
@@ -73,7 +73,7 @@ MVF_INLINE void DepthwiseSums(const Rows& rows, int64_t x, const float* packed, 
 // `count` pixels of kRows rows. An activation is one long chain of operations: each tile's is computed
 // between the sums of the next tile, which hide it.
 template <int kStride, int kRows, Activation kActivation, class Lanes, class Rows>
-MVF_INLINE void DepthwiseSpan(const Rows& rows, int64_t count, const float* packed, Lanes lanes) {
+MVF_INLINE void DepthwiseSpan(const Rows& rows, int64_t count, const Vec::Lane* packed, Lanes lanes) {
   constexpr int kPixels = DepthwisePixels(kRows);
   constexpr int kSums = kRows * kPixels;
   const auto finish = [&](Vec sum, int row, int64_t x) {

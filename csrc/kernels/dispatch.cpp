@@ -45,6 +45,9 @@ const std::vector<Candidate>& Candidates() {
 #if defined(MVF_HAS_NEON)
     {"neon", DType::kF32, NeonTable, {"neon"}},
 #endif
+#if defined(MVF_HAS_NEON_FP16)
+    {"neon_fp16", DType::kF16, NeonFp16Table, {"neon", "fp16"}},
+#endif
 #if defined(MVF_HAS_NEON_DOTPROD)
     {"neon_dotprod", DType::kF32, NeonDotprodTable, {"neon", "dotprod"}},
 #endif
@@ -85,13 +88,18 @@ const char* NameOf(Precision precision) {
       return "fp32";
     case Precision::kBf16:
       return "bf16";
+    case Precision::kFp16:
+      return "fp16";
     case Precision::kInt8:
       return "int8";
   }
   return "unknown";
 }
 
-const char* NameOf(DType element) { return element == DType::kBf16 ? "bf16" : "fp32"; }
+const char* NameOf(DType element) {
+  if (element == DType::kBf16) return "bf16";
+  return element == DType::kF16 ? "fp16" : "fp32";
+}
 
 bool Serves(const KernelTable& table, Precision precision) {
   return precision != Precision::kInt8 || table.int8 != nullptr;

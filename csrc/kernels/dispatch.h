@@ -15,14 +15,16 @@ const KernelTable* Avx512Table();
 const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
 const KernelTable* NeonTable();
+const KernelTable* NeonFp16Table();
 const KernelTable* NeonDotprodTable();
 const KernelTable* NeonI8mmTable();
 
 // What a network computes in: kInt8 takes a table of float elements that has 8-bit kernels beside them.
-enum class Precision { kFp32, kBf16, kInt8 };
+enum class Precision { kFp32, kBf16, kFp16, kInt8 };
 
 constexpr DType ElementOf(Precision precision) {
-  return precision == Precision::kBf16 ? DType::kBf16 : DType::kF32;
+  if (precision == Precision::kBf16) return DType::kBf16;
+  return precision == Precision::kFp16 ? DType::kF16 : DType::kF32;
 }
 
 // Tables for one precision that this CPU can run, slowest first, up to the one that the environment

@@ -5,6 +5,7 @@ namespace mvf {
 namespace {
 
 struct DotBf16 {
+  using Image = DotF32;  // three channels fill no unit of two, and the image keeps its digits
   using Element = Bf16;
   using Unit = uint32_t;
   static constexpr int kUnit = 2;

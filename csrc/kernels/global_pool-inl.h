@@ -11,9 +11,9 @@ size_t GlobalPoolScratchBytes(const GlobalPoolArgs&) {
 
 // One vector of channels; four pixels at a time, since one chain of additions would wait for itself.
 template <class Element, class Lanes>
-MVF_INLINE Vec SumOverPixels(const Map& input, int64_t channel, Lanes lanes) {
+MVF_INLINE Floats SumOverPixels(const Map& input, int64_t channel, Lanes lanes) {
   constexpr int kChains = 4;
-  Vec sum[kChains] = {Vec::Zero(), Vec::Zero(), Vec::Zero(), Vec::Zero()};
+  Floats sum[kChains] = {Floats::Zero(), Floats::Zero(), Floats::Zero(), Floats::Zero()};
   for (int64_t y = 0; y < input.height; ++y) {
     const Element* row = input.Row<Element>(y) + channel;
     int64_t x = 0;
@@ -27,8 +27,8 @@ MVF_INLINE Vec SumOverPixels(const Map& input, int64_t channel, Lanes lanes) {
 
 template <class Element, class Out>
 void GlobalPoolChannels(const Map& input, Range channels, Out* output) {
-  const Vec scale = Vec::Set(1.0f / static_cast<float>(input.height * input.width));
-  ForEachVector(channels.begin, channels.end, [&](int64_t c, auto lanes) {
+  const Floats scale = Floats::Set(1.0f / static_cast<float>(input.height * input.width));
+  ForEachVector<Floats>(channels.begin, channels.end, [&](int64_t c, auto lanes) {
     lanes.Store(Mul(SumOverPixels<Element>(input, c, lanes), scale), output + c);
   });
 }

@@ -5,8 +5,8 @@
 namespace mvf {
 namespace {
 
-inline void Clear(float* p, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) p[i] = 0.0f;
+inline void Clear(Vec::Lane* p, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) p[i] = Vec::Lane{};
 }
 
 template <class Dot>
@@ -16,7 +16,7 @@ void ClearPadding(const InvertedResidualState<Dot>& state) {
   ForEachBlock<Dot>(state.args.shape, [&](int vectors, int64_t first, int64_t) {
     const int64_t width = vectors * Vec::kLanes;
     for (int64_t i = 0; i < layout.slots; ++i) {
-      float* row = state.Ring(first) + i * layout.row_pixels * width;
+      Vec::Lane* row = state.Ring(first) + i * layout.row_pixels * width;
       Clear(row, width);
       Clear(row + (layout.row_pixels - 1) * width, width);
     }
@@ -46,10 +46,10 @@ Operand<typename Dot::Unit> InputRow(const InvertedResidualState<Dot>& state, in
 constexpr int kActivationGroup = 4;
 
 // In place; returns where the next group begins.
-MVF_INLINE float* ActivateGroup(float* group) {
+MVF_INLINE Vec::Lane* ActivateGroup(Vec::Lane* group) {
 #pragma GCC unroll 4
   for (int i = 0; i < kActivationGroup; ++i) {
-    float* p = group + i * Vec::kLanes;
+    Vec::Lane* p = group + i * Vec::kLanes;
     Activate<kScaledSilu>(Vec::Load(p)).Store(p);
   }
   return group + kActivationGroup * Vec::kLanes;
@@ -58,7 +58,8 @@ MVF_INLINE float* ActivateGroup(float* group) {
 // A tile of expanded pixels without its activation: that of the tile before, `waiting` (or null), is computed
 // between the products, since by itself it would leave the multipliers idle.
 template <class Dot, int kRows, int kVectors>
-MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const float* panel, float* waiting, float* out) {
+MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const Vec::Lane* panel, Vec::Lane* waiting,
+                           Vec::Lane* out) {
   using Unit = typename Dot::Unit;
   constexpr int kWidth = kVectors * Vec::kLanes;
   constexpr int kGroups = kRows * kVectors / kActivationGroup;
@@ -74,7 +75,7 @@ MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const float* panel,
   const Unit* weights = reinterpret_cast<const Unit*>(panel) + kHeaderRows<Dot> * kWidth;
   int64_t left = tile.units;
   if (waiting) {
-    tile.units = left / kGroups;
+    tile.units = left / kGroups / RowUnits<Dot>::kUnits * RowUnits<Dot>::kUnits;
     left -= kGroups * tile.units;
     for (int i = 0; i < kGroups; ++i) {
       Accumulate<Dot, kRows, kVectors, false>(tile, a, weights, Ahead{}, sum);
@@ -95,14 +96,14 @@ MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const float* panel,
 // Input rows of one channel block into its ring.
 template <class Dot, int kVectors>
 __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& state, Range rows,
-                                          const float* panel, float* ring) {
+                                          const Vec::Lane* panel, Vec::Lane* ring) {
   constexpr int kWidth = kVectors * Vec::kLanes;
   constexpr int kRows = TileRows(kVectors);
-  const int64_t row_floats = state.layout.row_pixels * kWidth, width = state.args.input.width;
-  float* waiting = nullptr;
+  const int64_t row_lanes = state.layout.row_pixels * kWidth, width = state.args.input.width;
+  Vec::Lane* waiting = nullptr;
   for (int64_t y = rows.begin; y < rows.end; ++y) {
     const Operand<typename Dot::Unit> row = InputRow(state, y);
-    float* out = ring + y % state.layout.slots * row_floats + kWidth;
+    Vec::Lane* out = ring + y % state.layout.slots * row_lanes + kWidth;
     int64_t x = 0;
     for (; x + kRows <= width; x += kRows) {
       Operand<typename Dot::Unit> tile = row;
@@ -112,7 +113,7 @@ __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& stat
     }
     if (x < width) {
       PanelRows<Dot, kScaledSilu, false, false>(kVectors, row, x, width, panel,
-                                                Destination<float>{out, kWidth, nullptr, 0}, 0, kWidth);
+                                                Destination<Vec::Lane>{out, kWidth, nullptr, 0}, 0, kWidth);
     }
   }
   if (waiting) {
@@ -123,16 +124,16 @@ __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& stat
 // Output rows [y, y + kRows) of one channel block from its ring. `out` is the first row's first pixel.
 template <class Dot, int kStride, int kVectors, int kRows>
 __attribute__((noinline)) void ConvolveRows(const InvertedResidualState<Dot>& state, int64_t y,
-                                            const float* packed, const float* ring,
+                                            const Vec::Lane* packed, const Vec::Lane* ring,
                                             typename Dot::Element* out) {
   constexpr int kWidth = kVectors * Vec::kLanes;
   const int64_t width = state.args.output.width, height = state.args.input.height;
-  const int64_t row_floats = state.layout.row_pixels * kWidth;
-  DepthwiseRows<float, typename Dot::Element, Fixed<kWidth>> rows;
+  const int64_t row_lanes = state.layout.row_pixels * kWidth;
+  DepthwiseRows<Vec::Lane, typename Dot::Element, Fixed<kWidth>> rows;
   for (int i = 0; i < kRows + 2; ++i) {
     const int64_t in_y = y * kStride - 1 + i;
     const bool padding = in_y < 0 || in_y >= height;
-    rows.in[i] = padding ? state.zeros : ring + in_y % state.layout.slots * row_floats;
+    rows.in[i] = padding ? state.zeros : ring + in_y % state.layout.slots * row_lanes;
   }
   rows.out_stride = state.layout.hidden_stride;
   for (int i = 0; i < kRows; ++i) rows.out[i] = out + i * width * rows.out_stride;
@@ -147,11 +148,11 @@ __attribute__((noinline)) void ConvolveRows(const InvertedResidualState<Dot>& st
 // One channel block's part of a band: expands the input rows that its output rows lack, then convolves.
 template <class Dot, int kStride, int kVectors>
 void BlockRows(const InvertedResidualState<Dot>& state, Range lacking, Range band, int64_t first,
-               const float* panel) {
+               const Vec::Lane* panel) {
   constexpr int64_t kWidth = kVectors * Vec::kLanes;
-  float* ring = state.Ring(first);
+  Vec::Lane* ring = state.Ring(first);
   ExpandRows<Dot, kVectors>(state, lacking, panel, ring);
-  const float* packed = panel + kWidth * (1 + Units<Dot>(state.args.shape.in));
+  const Vec::Lane* packed = panel + kWidth * (1 + Units<Dot>(state.args.shape.in));
   typename Dot::Element* out = state.hidden + first;
   int64_t y = band.begin;
   if constexpr (kStride == 1) {
@@ -176,7 +177,7 @@ void ProjectRows(const InvertedResidualState<Dot>& state, Range band) {
   const int64_t rows = joined ? 1 : band.end - band.begin;
   const int64_t pixels = (band.end - band.begin) * output.width / rows;
   ForEachPanel(shape.out, units, [&](int vectors, int64_t column, int64_t slot) {
-    const float* panel = state.packed + ProjectionSlot<Dot>(shape) + slot;
+    const Vec::Lane* panel = state.packed + ProjectionSlot<Dot>(shape) + slot;
     for (int64_t i = 0; i < rows; ++i) {
       const Element* hidden = state.hidden + i * pixels * stride;
       const Operand<typename Dot::Unit> operand = {reinterpret_cast<const typename Dot::Unit*>(hidden),
@@ -199,9 +200,9 @@ void InvertedResidualRows(const InvertedResidualArgs& args, Range rows, void* sc
     const Range band = {y, Min(y + kBandRows, rows.end)};
     const Range lacking = {expanded, Min((band.end - 1) * kStride + 2, args.input.height)};
     ForEachBlock<Dot>(args.shape, [&](int vectors, int64_t first, int64_t slot) {
-      const float* panel = state.packed + slot;
-      if (vectors == 3) {
-        BlockRows<Dot, kStride, 3>(state, lacking, band, first, panel);
+      const Vec::Lane* panel = state.packed + slot;
+      if (vectors == kMaxPanelVectors) {
+        BlockRows<Dot, kStride, kMaxPanelVectors>(state, lacking, band, first, panel);
       } else if (vectors == 2) {
         BlockRows<Dot, kStride, 2>(state, lacking, band, first, panel);
       } else {

@@ -30,13 +30,13 @@ MVF_INLINE void ForEachBlock(const InvertedResidualShape& shape, Visit visit) {
 
 template <class Dot>
 size_t InvertedResidualPackedBytes(const InvertedResidualShape& shape) {
-  return (ProjectionSlot<Dot>(shape) + PanelSlots(shape.out, Units<Dot>(shape.expanded))) * sizeof(float);
+  return (ProjectionSlot<Dot>(shape) + PanelSlots(shape.out, Units<Dot>(shape.expanded))) * sizeof(Vec::Lane);
 }
 
 template <class Dot>
 void InvertedResidualPack(const InvertedResidualShape& shape, const InvertedResidualWeights& weights,
                           void* packed) {
-  float* slots = static_cast<float*>(packed);
+  Vec::Lane* slots = static_cast<Vec::Lane*>(packed);
   ForEachBlock<Dot>(shape, [&](int vectors, int64_t first, int64_t slot) {
     const int64_t width = vectors * Vec::kLanes;
     const LinearWeights& expand = weights.expand;
@@ -44,7 +44,7 @@ void InvertedResidualPack(const InvertedResidualShape& shape, const InvertedResi
                     [&](int64_t n, int64_t) { return expand.weight + (first + n) * shape.in; },
                     expand.bias ? expand.bias + first : nullptr, slots + slot,
                     {kIntoScaledSilu, kIntoScaledSilu});
-    float* depthwise = slots + slot + width * (1 + Units<Dot>(shape.in));
+    Vec::Lane* depthwise = slots + slot + width * (1 + Units<Dot>(shape.in));
     for (int64_t c = 0; c < width; c += Vec::kLanes) {
       PackDepthwise(weights.depthwise, shape.expanded, first + c, kIntoScaledSilu,
                     depthwise + c * kDepthwiseVectors);
@@ -64,7 +64,7 @@ template <class Dot>
 struct InvertedResidualLayout {
   using Element = typename Dot::Element;
 
-  int64_t zeros;          // floats of a row above or below the map, as wide as the widest block
+  int64_t zeros;          // lanes of a row above or below the map, as wide as the widest block
   int64_t slots;          // rows of a ring
   int64_t row_pixels;     // pixels of a ring's row with the padding at its ends
   int64_t channels;       // expanded channels in whole vectors
@@ -84,9 +84,9 @@ struct InvertedResidualLayout {
     staged = NeedsStaging(args) ? args.input.width * StagedStride<Dot>(args.shape.in) : 0;
   }
 
-  int64_t RingFloats() const { return slots * row_pixels * channels; }
+  int64_t RingLanes() const { return slots * row_pixels * channels; }
   size_t Bytes() const {
-    return (zeros + RingFloats()) * sizeof(float) + (hidden + staged) * sizeof(Element);
+    return (zeros + RingLanes()) * sizeof(Vec::Lane) + (hidden + staged) * sizeof(Element);
   }
 
   // Input rows that the multiply cannot read in place: not made of whole units.
@@ -108,22 +108,22 @@ struct InvertedResidualState {
 
   InvertedResidualArgs args;
   InvertedResidualLayout<Dot> layout;
-  const float* packed;
-  float* zeros;
-  float* rings;
+  const Vec::Lane* packed;
+  Vec::Lane* zeros;
+  Vec::Lane* rings;
   Element* hidden;
   Element* staged;
 
   InvertedResidualState(const InvertedResidualArgs& arguments, void* scratch)
       : args(arguments), layout(arguments) {
-    packed = static_cast<const float*>(args.packed);
-    zeros = static_cast<float*>(scratch);
+    packed = static_cast<const Vec::Lane*>(args.packed);
+    zeros = static_cast<Vec::Lane*>(scratch);
     rings = zeros + layout.zeros;
-    hidden = reinterpret_cast<Element*>(rings + layout.RingFloats());
+    hidden = reinterpret_cast<Element*>(rings + layout.RingLanes());
     staged = hidden + layout.hidden;
   }
   // The ring of the block whose first channel this is: [slots][row_pixels][the block's channels].
-  float* Ring(int64_t first) const { return rings + layout.slots * layout.row_pixels * first; }
+  Vec::Lane* Ring(int64_t first) const { return rings + layout.slots * layout.row_pixels * first; }
 };
 
 }  // namespace

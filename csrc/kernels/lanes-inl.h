@@ -5,44 +5,49 @@
 namespace mvf {
 namespace {
 
-struct AllLanes {
+template <class V>
+struct AllLanesOf {
   template <class Element>
-  MVF_INLINE Vec Load(const Element* p) const {
-    return Vec::Load(p);
+  MVF_INLINE V Load(const Element* p) const {
+    return V::Load(p);
   }
   template <class Element>
-  MVF_INLINE void Store(Vec v, Element* p) const {
+  MVF_INLINE void Store(V v, Element* p) const {
     v.Store(p);
   }
   // v, with `outside` in the lanes behind the row's end.
-  MVF_INLINE Vec Fill(Vec v, float /*outside*/) const { return v; }
+  MVF_INLINE V Fill(V v, float /*outside*/) const { return v; }
 };
 
-struct SomeLanes {
-  int count;  // 1 <= count < Vec::kLanes
+template <class V>
+struct SomeLanesOf {
+  int count;  // 1 <= count < V::kLanes
 
   template <class Element>
-  MVF_INLINE Vec Load(const Element* p) const {
-    return Vec::LoadPartial(p, count);
+  MVF_INLINE V Load(const Element* p) const {
+    return V::LoadPartial(p, count);
   }
   template <class Element>
-  MVF_INLINE void Store(Vec v, Element* p) const {
+  MVF_INLINE void Store(V v, Element* p) const {
     v.StorePartial(p, count);
   }
-  MVF_INLINE Vec Fill(Vec v, float outside) const {
-    float lanes[Vec::kLanes];
+  MVF_INLINE V Fill(V v, float outside) const {
+    typename V::Lane lanes[V::kLanes];
     v.Store(lanes);
-    for (int i = count; i < Vec::kLanes; ++i) lanes[i] = outside;
-    return Vec::Load(lanes);
+    for (int i = count; i < V::kLanes; ++i) lanes[i] = outside;
+    return V::Load(lanes);
   }
 };
 
+using AllLanes = AllLanesOf<Vec>;
+using SomeLanes = SomeLanesOf<Vec>;
+
 // visit(column, lanes) for columns begin, begin + kLanes, ... below end.
-template <class Visit>
+template <class V = Vec, class Visit>
 MVF_INLINE void ForEachVector(int64_t begin, int64_t end, Visit visit) {
   int64_t column = begin;
-  for (; column + Vec::kLanes <= end; column += Vec::kLanes) visit(column, AllLanes{});
-  if (column < end) visit(column, SomeLanes{static_cast<int>(end - column)});
+  for (; column + V::kLanes <= end; column += V::kLanes) visit(column, AllLanesOf<V>{});
+  if (column < end) visit(column, SomeLanesOf<V>{static_cast<int>(end - column)});
 }
 
 // A panel without bias whose rows are the first `channels` floats at row_at(row), with zeros up to `width`.

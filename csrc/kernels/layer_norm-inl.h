@@ -7,22 +7,22 @@ namespace mvf {
 namespace {
 
 struct RowMoments {
-  Vec mean;
-  Vec inverse_deviation;
+  Floats mean;
+  Floats inverse_deviation;
 };
 
 MVF_INLINE RowMoments Moments(const float* row, int64_t channels, float epsilon) {
   const float inverse_count = 1.0f / static_cast<float>(channels);
-  Vec sum = Vec::Zero();
-  ForEachVector(0, channels, [&](int64_t c, auto lanes) { sum = Add(sum, lanes.Load(row + c)); });
-  const Vec mean = Vec::Set(ReduceAdd(sum) * inverse_count);
-  Vec squares = Vec::Zero();
-  ForEachVector(0, channels, [&](int64_t c, auto lanes) {
-    const Vec deviation = lanes.Fill(Sub(lanes.Load(row + c), mean), 0.0f);
+  Floats sum = Floats::Zero();
+  ForEachVector<Floats>(0, channels, [&](int64_t c, auto lanes) { sum = Add(sum, lanes.Load(row + c)); });
+  const Floats mean = Floats::Set(ReduceAdd(sum) * inverse_count);
+  Floats squares = Floats::Zero();
+  ForEachVector<Floats>(0, channels, [&](int64_t c, auto lanes) {
+    const Floats deviation = lanes.Fill(Sub(lanes.Load(row + c), mean), 0.0f);
     squares = MulAdd(deviation, deviation, squares);
   });
-  const Vec variance = Vec::Set(ReduceAdd(squares) * inverse_count + epsilon);
-  return {mean, Div(Vec::Set(1.0f), Sqrt(variance))};
+  const Floats variance = Floats::Set(ReduceAdd(squares) * inverse_count + epsilon);
+  return {mean, Div(Floats::Set(1.0f), Sqrt(variance))};
 }
 
 // Rows without scale and shift. Each output row is zero from `channels` up to `padded`.
@@ -33,7 +33,7 @@ void NormalizeRows(const float* input, int64_t input_stride, int64_t rows, int64
     const float* from = input + m * input_stride;
     Element* to = output + m * padded;
     const RowMoments moments = Moments(from, channels, epsilon);
-    ForEachVector(0, channels, [&](int64_t c, auto lanes) {
+    ForEachVector<Floats>(0, channels, [&](int64_t c, auto lanes) {
       lanes.Store(Mul(Sub(lanes.Load(from + c), moments.mean), moments.inverse_deviation), to + c);
     });
     for (int64_t c = channels; c < padded; ++c) to[c] = Element{};
@@ -52,8 +52,8 @@ void LayerNormRun(const LayerNormArgs& args, Range rows, void*) {
     const float* from = args.input + m * args.input_stride;
     Element* to = static_cast<Element*>(args.output) + m * args.output_stride;
     const RowMoments moments = Moments(from, args.channels, args.epsilon);
-    ForEachVector(0, args.channels, [&](int64_t c, auto lanes) {
-      const Vec x = Mul(Sub(lanes.Load(from + c), moments.mean), moments.inverse_deviation);
+    ForEachVector<Floats>(0, args.channels, [&](int64_t c, auto lanes) {
+      const Floats x = Mul(Sub(lanes.Load(from + c), moments.mean), moments.inverse_deviation);
       lanes.Store(MulAdd(x, lanes.Load(args.gamma + c), lanes.Load(args.beta + c)), to + c);
     });
   }

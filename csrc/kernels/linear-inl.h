@@ -6,7 +6,7 @@ namespace {
 
 template <class Dot>
 size_t LinearPackedBytes(const LinearShape& shape) {
-  return PanelSlots(shape.out, Units<Dot>(shape.in)) * sizeof(float);
+  return PanelSlots(shape.out, Units<Dot>(shape.in)) * sizeof(Vec::Lane);
 }
 
 template <class Dot>

@@ -6,12 +6,10 @@
 namespace mvf {
 namespace {
 
-constexpr int kMaxPanelVectors = 3;
-
 // Vectors in the next panel when `remaining` vectors of columns are left: as many as the vector type prefers,
 // but no panel of one (it would starve the multipliers) where a three or two twos do.
 constexpr int PanelVectors(int64_t remaining) {
-  if (remaining == 1 || remaining == 3) return static_cast<int>(remaining);
+  if (remaining == 1 || remaining == kMaxPanelVectors) return static_cast<int>(remaining);
   return remaining == 2 || remaining == 4 ? 2 : kPanelVectors;
 }
 
@@ -22,7 +20,7 @@ constexpr int64_t Units(int64_t k) {
   return CeilDiv(k, Dot::kUnit);
 }
 
-// Slots (of four bytes) of all panels of a [columns][segments * units] matrix.
+// Slots (of a lane's size) of all panels of a [columns][segments * units] matrix.
 constexpr int64_t PanelSlots(int64_t columns, int64_t total_units) {
   return ColumnVectors(columns) * Vec::kLanes * (1 + total_units);
 }
@@ -51,7 +49,7 @@ template <class Dot, class Unit, class Header>
 void PackPanelsWithHeader(int64_t columns, int64_t segments, int64_t k, Unit unit, Header header,
                           void* packed) {
   using Slot = typename Dot::Unit;
-  static_assert(sizeof(Slot) == sizeof(float), "a panel holds floats and units alike");
+  static_assert(sizeof(Slot) == sizeof(Vec::Lane), "a panel holds lanes and units alike");
   const int64_t units = Units<Dot>(k);
   const int64_t panel_units = kHeaderRows<Dot> - 1 + segments * units;
   ForEachPanel(columns, panel_units, [&](int vectors, int64_t first, int64_t slot) {
@@ -89,7 +87,7 @@ void PackPanels(int64_t columns, int64_t segments, int64_t k, Weight weight, con
         return Dot::PackUnit(scaled, valid);
       },
       [&](int64_t column, int64_t, void* slot) {
-        const float value = bias ? bias[column] * scale.bias : 0.0f;
+        const Vec::Lane value = ToLane(bias ? bias[column] * scale.bias : 0.0f);
         __builtin_memcpy(slot, &value, sizeof(value));
       },
       packed);

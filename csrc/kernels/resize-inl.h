@@ -27,18 +27,20 @@ template <class Element>
 void ResizeRows(const Map& input, const Map& output, Range rows) {
   for (int64_t y = rows.begin; y < rows.end; ++y) {
     const Blend vertical = BlendAt(y, input.height, output.height);
-    const Vec lower = Vec::Set(vertical.weight), upper = Vec::Set(1.0f - vertical.weight);
+    const Floats lower = Floats::Set(vertical.weight), upper = Floats::Set(1.0f - vertical.weight);
     for (int64_t x = 0; x < output.width; ++x) {
       const Blend horizontal = BlendAt(x, input.width, output.width);
-      const Vec right = Vec::Set(horizontal.weight), left = Vec::Set(1.0f - horizontal.weight);
+      const Floats right = Floats::Set(horizontal.weight), left = Floats::Set(1.0f - horizontal.weight);
       const Element* upper_left = input.Pixel<Element>(vertical.first, horizontal.first);
       const Element* upper_right = input.Pixel<Element>(vertical.first, horizontal.second);
       const Element* lower_left = input.Pixel<Element>(vertical.second, horizontal.first);
       const Element* lower_right = input.Pixel<Element>(vertical.second, horizontal.second);
       Element* to = output.Pixel<Element>(y, x);
-      ForEachVector(0, output.channels, [&](int64_t c, auto lanes) {
-        const Vec above = MulAdd(left, lanes.Load(upper_left + c), Mul(right, lanes.Load(upper_right + c)));
-        const Vec below = MulAdd(left, lanes.Load(lower_left + c), Mul(right, lanes.Load(lower_right + c)));
+      ForEachVector<Floats>(0, output.channels, [&](int64_t c, auto lanes) {
+        const Floats above =
+            MulAdd(left, lanes.Load(upper_left + c), Mul(right, lanes.Load(upper_right + c)));
+        const Floats below =
+            MulAdd(left, lanes.Load(lower_left + c), Mul(right, lanes.Load(lower_right + c)));
         lanes.Store(MulAdd(upper, above, Mul(lower, below)), to + c);
       });
     }

@@ -4,6 +4,8 @@
 // Each builds on those before it.
 // clang-format off
 #include "kernels/panel-inl.h"
+#include "kernels/tile-inl.h"
+#include "kernels/epilogue-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/layer_norm-inl.h"
@@ -31,6 +33,7 @@ namespace {
 
 constexpr DType DTypeOf(float) { return DType::kF32; }
 constexpr DType DTypeOf(Bf16) { return DType::kBf16; }
+constexpr DType DTypeOf(Half) { return DType::kF16; }
 
 template <class Dot>
 constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = nullptr,
@@ -44,8 +47,8 @@ constexpr KernelTable MakeTable(const char* name, const Int8Kernels* int8 = null
   table.ffn = {FfnScratchBytes<Dot>, FfnRun<Dot>};
   table.conv3x3_packing = {Conv3x3PackedBytes<Dot>, Conv3x3Pack<Dot>};
   table.conv3x3 = {Conv3x3ScratchBytes<Dot>, Conv3x3Run<Dot>};
-  table.stem_packing = {DirectPackedBytes<DotF32>, DirectPack<DotF32>};
-  table.stem = {StemScratchBytes, StemRun<typename Dot::Element>};
+  table.stem_packing = {DirectPackedBytes<typename Dot::Image>, DirectPack<typename Dot::Image>};
+  table.stem = {StemScratchBytes<Dot>, StemRun<Dot>};
   table.dwconv3x3_packing = {DwConv3x3PackedBytes, DwConv3x3Pack};
   table.dwconv3x3 = {DwConv3x3ScratchBytes<Dot>, DwConv3x3Run<Dot>};
   table.inverted_residual_packing = {InvertedResidualPackedBytes<Dot>, InvertedResidualPack<Dot>};

@@ -11,6 +11,7 @@ namespace {
 
 struct Vec {
   static constexpr int kLanes = 8;
+  using Lane = float;
   __m256 v;
 
   static Vec Zero() { return {_mm256_setzero_ps()}; }
@@ -50,6 +51,11 @@ struct Vec {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
   }
 };
+
+// What norms and long sums are computed in; a Vec is made of Vec::kLanes / Floats::kLanes parts.
+using Floats = Vec;
+inline Floats Part(Vec v, int /*part*/) { return v; }
+inline float ToLane(float x) { return x; }
 
 inline Vec Add(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline Vec Sub(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
@@ -105,6 +111,9 @@ inline Vec Exp2OfNegative(Vec t) {
   return Mul(factors.quadratic, factors.scale);
 }
 
+// x / (1 + 2^t); a true division is faster here than a reciprocal estimate with a Newton step.
+inline Vec OverOnePlusExp2(Vec x, Vec t) { return Div(x, OnePlusExp2(t)); }
+
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
   __m256 t[8], u[8];
@@ -127,7 +136,8 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[8]) {
   }
 }
 
-// Vectors of columns in a panel, unless a matrix has fewer left.
+// Vectors of columns in a panel: at most, and unless a matrix has fewer left.
+constexpr int kMaxPanelVectors = 3;
 constexpr int kPanelVectors = 3;
 
 // Micro-kernel height for a panel of `vectors` vectors: 16 registers hold rows * vectors accumulators, one

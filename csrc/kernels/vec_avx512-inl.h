@@ -20,6 +20,7 @@ namespace {
 
 struct Vec {
   static constexpr int kLanes = 16;
+  using Lane = float;
   __m512 v;
 
   static Vec Zero() { return {_mm512_setzero_ps()}; }
@@ -62,6 +63,11 @@ struct Vec {
   }
 };
 
+// What norms and long sums are computed in; a Vec is made of Vec::kLanes / Floats::kLanes parts.
+using Floats = Vec;
+inline Floats Part(Vec v, int /*part*/) { return v; }
+inline float ToLane(float x) { return x; }
+
 inline Vec Add(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Vec Sub(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec Mul(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -102,6 +108,9 @@ inline Vec Exp2OfNegative(Vec t) {
   return Mul(factors.quadratic, factors.scale);
 }
 
+// x / (1 + 2^t); a true division is faster here than a reciprocal estimate with a Newton step.
+inline Vec OverOnePlusExp2(Vec x, Vec t) { return Div(x, OnePlusExp2(t)); }
+
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
   __m512i r[16], t[16];
@@ -137,7 +146,8 @@ inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {
   for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(r[i]);
 }
 
-// Vectors of columns in a panel, unless a matrix has fewer left.
+// Vectors of columns in a panel: at most, and unless a matrix has fewer left.
+constexpr int kMaxPanelVectors = 3;
 constexpr int kPanelVectors = 3;
 
 // Micro-kernel height for a panel of `vectors` vectors: 32 registers hold rows * vectors accumulators, one

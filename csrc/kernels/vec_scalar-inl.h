@@ -10,6 +10,7 @@ namespace {
 
 struct Vec {
   static constexpr int kLanes = 4;
+  using Lane = float;
   // Element-wise arithmetic that GCC and clang compile for any processor.
   typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
   Lanes v;
@@ -47,6 +48,11 @@ struct Vec {
   }
 };
 
+// What norms and long sums are computed in; a Vec is made of Vec::kLanes / Floats::kLanes parts.
+using Floats = Vec;
+inline Floats Part(Vec v, int /*part*/) { return v; }
+inline float ToLane(float x) { return x; }
+
 template <class Function>
 inline Vec ForEachLane(Function function) {
   return {Vec::Lanes{function(0), function(1), function(2), function(3)}};
@@ -78,6 +84,9 @@ inline Vec Exp2OfNegative(Vec t) {
   return ForEachLane([&](int i) { return exp2f(t.v[i]); });
 }
 
+// x / (1 + 2^t); a true division is faster here than a reciprocal estimate with a Newton step.
+inline Vec OverOnePlusExp2(Vec x, Vec t) { return Div(x, OnePlusExp2(t)); }
+
 // rows[i] lane j <-> rows[j] lane i.
 inline void Transpose(Vec rows[4]) {
   for (int i = 0; i < 4; ++i) {
@@ -89,7 +98,8 @@ inline void Transpose(Vec rows[4]) {
   }
 }
 
-// Vectors of columns in a panel, unless a matrix has fewer left.
+// Vectors of columns in a panel: at most, and unless a matrix has fewer left.
+constexpr int kMaxPanelVectors = 3;
 constexpr int kPanelVectors = 3;
 
 // Micro-kernel height for a panel of `vectors` vectors.

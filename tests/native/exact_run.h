@@ -44,9 +44,9 @@ void RunParts(const mvf::Kernel<Args>& kernel, const Args& args, int parts) {
 }
 
 inline void CheckClose(const mvf::KernelTable& table, const std::string& what,
-                       const std::vector<float>& actual, const std::vector<float>& expected,
-                       double tolerance) {
-  double largest = 1e-6;
+                       const std::vector<float>& actual, const std::vector<float>& expected, double tolerance,
+                       double at_least = 1e-6) {
+  double largest = at_least;
   for (float value : expected) largest = std::max(largest, std::fabs(static_cast<double>(value)));
   for (size_t i = 0; i < expected.size(); ++i) {
     if (!(std::fabs(static_cast<double>(actual[i]) - expected[i]) <= tolerance * largest)) {

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "gapped_map.h"
-#include "kernels/dispatch.h"
+#include "half_table.h"
 #include "plain_table.h"
 #include "sample_plan.h"
 
@@ -18,6 +18,8 @@ using mvf_test::GappedMap;
 using mvf_test::PlainTable;
 using mvf_test::RandomFloats;
 using mvf_test::RunInRanges;
+using mvf_test::TablesOfFloats;
+using mvf_test::ToleranceOf;
 
 TEST(conv3x3, many_bands_and_blocks_of_maps_with_gaps) {
   RandomFloats floats;
@@ -34,7 +36,7 @@ TEST(conv3x3, many_bands_and_blocks_of_maps_with_gaps) {
     args.second = second.map();
     GappedMap expected(height, width, kOut);
     RunInRanges(PlainTable().conv3x3_packing, PlainTable().conv3x3, args, weights, expected, height);
-    for (const KernelTable* table : RunnableTables()) {
+    for (const KernelTable* table : TablesOfFloats()) {
       for (auto algorithm : {ConvAlgorithm::kDirect, ConvAlgorithm::kWinograd2, ConvAlgorithm::kWinograd4}) {
         if (stride == 2 && algorithm != ConvAlgorithm::kDirect) continue;
         args.shape.algorithm = algorithm;
@@ -44,7 +46,7 @@ TEST(conv3x3, many_bands_and_blocks_of_maps_with_gaps) {
         const std::string what = std::string(table->name) + " algorithm " +
                                  std::to_string(static_cast<int>(algorithm)) + " stride " +
                                  std::to_string(stride);
-        whole.CheckAgainst(expected, 5e-6, what);
+        whole.CheckAgainst(expected, ToleranceOf(*table, 5e-6), what);
         if (whole.floats() != parts.floats()) mvf_test::Fail(__FILE__, __LINE__, what + ": ranges differ");
       }
     }
@@ -73,13 +75,13 @@ TEST(conv3x3, the_stem_reads_images_of_any_strides) {
     const int64_t height = (image.height - 1) / 2 + 1, width = (image.width - 1) / 2 + 1;
     GappedMap expected(height, width, kOut);
     RunInRanges(PlainTable().stem_packing, PlainTable().stem, args, weights, expected, height);
-    for (const KernelTable* table : RunnableTables()) {
+    for (const KernelTable* table : TablesOfFloats()) {
       GappedMap whole(height, width, kOut), parts(height, width, kOut);
       RunInRanges(table->stem_packing, table->stem, args, weights, whole, height);
       RunInRanges(table->stem_packing, table->stem, args, weights, parts, 5);
       const std::string what =
           std::string(table->name) + " column stride " + std::to_string(image.column_stride);
-      whole.CheckAgainst(expected, 5e-6, what);
+      whole.CheckAgainst(expected, ToleranceOf(*table, 5e-6), what);
       if (whole.floats() != parts.floats()) mvf_test::Fail(__FILE__, __LINE__, what + ": ranges differ");
     }
   }

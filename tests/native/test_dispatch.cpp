@@ -22,18 +22,30 @@ class Cap {
   std::string before_;
 };
 
+void CheckKernels(const KernelTable& table) {
+  CHECK(table.linear_packing.packed_bytes && table.linear_packing.pack && table.linear.run);
+  CHECK(table.ffn_packing.pack && table.ffn.run);
+  CHECK(table.conv3x3_packing.pack && table.conv3x3.run && table.stem_packing.pack && table.stem.run);
+  CHECK(table.dwconv3x3_packing.pack && table.dwconv3x3.run);
+  CHECK(table.inverted_residual_packing.pack && table.inverted_residual.run);
+  CHECK(table.attention.run && table.layer_norm.run && table.resize.run && table.global_pool.run);
+  CHECK(table.softmax.run);
+}
+
 TEST(dispatch, tables_have_their_names_and_every_kernel) {
   CHECK_EQUAL(std::string(RunnableTables().front()->name), "scalar");
-  for (const KernelTable* table : RunnableTables()) {
-    CHECK(&TableByName(table->name) == table);
-    CHECK(table->linear_packing.packed_bytes && table->linear_packing.pack && table->linear.run);
-    CHECK(table->ffn_packing.pack && table->ffn.run);
-    CHECK(table->conv3x3_packing.pack && table->conv3x3.run && table->stem_packing.pack && table->stem.run);
-    CHECK(table->dwconv3x3_packing.pack && table->dwconv3x3.run);
-    CHECK(table->inverted_residual_packing.pack && table->inverted_residual.run);
-    CHECK(table->attention.run && table->layer_norm.run && table->resize.run && table->global_pool.run);
-    CHECK(table->softmax.run);
+  for (Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
+    for (const KernelTable* table : RunnableTables(precision)) {
+      CHECK(&TableByName(table->name, precision) == table);
+      CHECK(table->element == ElementOf(precision));
+      CheckKernels(*table);
+    }
   }
+}
+
+TEST(dispatch, what_lacks_halves_says_so) {
+  if (!RunnableTables(Precision::kFp16).empty()) return;
+  CHECK_THROWS(std::invalid_argument, "no kernels for fp16 can run here", BestTable(Precision::kFp16));
 }
 
 TEST(dispatch, the_environment_caps_the_choice) {

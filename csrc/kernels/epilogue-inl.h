@@ -1,0 +1,168 @@
+// What becomes of a tile's sums: activation, residual and their way to a matrix or map.
+#pragma once
+
+namespace mvf {
+namespace {
+
+template <class Out>
+struct Destination {
+  Out* data;
+  int64_t stride;
+  const Out* residual;  // may equal data
+  int64_t residual_stride;
+};
+
+// What becomes of a tile's sums is an Epilogue's affair: epilogue(sum, header, row, column, last_lanes),
+// where the tile's first element is (row, column) of the product and its last vector holds `last_lanes`
+// columns.
+
+// The first `lanes` columns of a vector to where numbers are wider than its own: part by part, so that
+// residuals keep their digits.
+template <bool kResidual>
+MVF_INLINE void StoreParts(Vec value, const float* residual, float* out, int lanes) {
+#pragma GCC unroll 2
+  for (int part = 0; part < Vec::kLanes / Floats::kLanes; ++part) {
+    const int at = part * Floats::kLanes, left = lanes - at;
+    Floats floats = Part(value, part);
+    if (left >= Floats::kLanes) {
+      if constexpr (kResidual) floats = Add(floats, Floats::Load(residual + at));
+      floats.Store(out + at);
+    } else if (left > 0) {
+      if constexpr (kResidual) floats = Add(floats, Floats::LoadPartial(residual + at, left));
+      floats.StorePartial(out + at, left);
+    }
+  }
+}
+
+// To a row-major matrix or map.
+template <Activation kActivation, bool kResidual, class Out>
+struct StoreEpilogue {
+  Destination<Out> to;
+
+  template <int kRows, int kVectors>
+  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+                             int last_lanes) const {
+    constexpr int kLanes = Vec::kLanes;
+    Out* out = to.data + row * to.stride + column;
+    const Out* residual = kResidual ? to.residual + row * to.residual_stride + column : nullptr;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        Vec value = Activate<kActivation>(sum[i][j]);
+        const Out* r = residual + kLanes * j;
+        if (j < kVectors - 1 || last_lanes == kLanes) {
+          if constexpr (kResidual) value = Add(value, Vec::Load(r));
+          value.Store(out + kLanes * j);
+        } else {
+          if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
+          value.StorePartial(out + kLanes * j, last_lanes);
+        }
+      }
+      // One pointer that walks down the rows: GCC would otherwise compute each row's address from the first.
+      out += to.stride;
+      asm("" : "+r"(out));
+      if constexpr (kResidual) {
+        residual += to.residual_stride;
+        asm("" : "+r"(residual));
+      }
+    }
+  }
+};
+
+// The same in one function for every tile, type and activation: the sums are put down first.
+struct LateEpilogue {
+  void* data;
+  int64_t stride;
+  const void* residual;  // or null
+  int64_t residual_stride;
+  bool is_wide;   // data and residual are floats, and not elements
+  bool is_plain;  // elements without activation or residual
+  Activation activation;
+
+  template <int kRows, int kVectors>
+  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+                             int last_lanes) const {
+    constexpr int kLanes = Vec::kLanes;
+    if (is_plain && last_lanes == kLanes) {
+      Vec::Lane* out = static_cast<Vec::Lane*>(data) + row * stride + column;
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i, out += stride) {
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + kLanes * j);
+      }
+      return;
+    }
+    alignas(kAlignment) Vec::Lane sums[kRows][kVectors][kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(sums[i][j]);
+    }
+    Finish(*this, sums[0][0], kRows, kVectors, row, column, last_lanes);
+  }
+
+  template <Activation kActivation>
+  static void ActivateAll(Vec::Lane* sums, int count) {
+    constexpr int64_t kGroup = 4;  // enough to hide the latency
+    const Vec::Lane* const end = sums + count * int64_t{Vec::kLanes};
+    for (; end - sums >= kGroup * Vec::kLanes; sums += kGroup * Vec::kLanes) {
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < kGroup; ++j) {
+        Vec::Lane* const p = sums + j * Vec::kLanes;
+        Activate<kActivation>(Vec::Load(p)).Store(p);
+      }
+    }
+    for (; sums < end; sums += Vec::kLanes) Activate<kActivation>(Vec::Load(sums)).Store(sums);
+  }
+
+  static void __attribute__((noinline)) Finish(const LateEpilogue& to, Vec::Lane* sums, int rows, int vectors,
+                                               int64_t row, int64_t column, int last_lanes) {
+    constexpr int kLanes = Vec::kLanes;
+    if (to.activation == Activation::kSilu) ActivateAll<Activation::kSilu>(sums, rows * vectors);
+    if (to.activation == kScaledSilu) ActivateAll<kScaledSilu>(sums, rows * vectors);
+    for (int i = 0; i < rows; ++i) {
+      const int64_t at = (row + i) * to.stride + column;
+      const int64_t residual_at = (row + i) * to.residual_stride + column;
+      for (int j = 0; j < vectors; ++j, sums += kLanes) {
+        const int lanes = j < vectors - 1 ? kLanes : last_lanes;
+        Vec value = Vec::Load(sums);
+        if (to.is_wide) {
+          float* const out = static_cast<float*>(to.data) + at + kLanes * j;
+          const float* const residual = static_cast<const float*>(to.residual) + residual_at + kLanes * j;
+          to.residual ? StoreParts<true>(value, residual, out, lanes)
+                      : StoreParts<false>(value, nullptr, out, lanes);
+          continue;
+        }
+        Vec::Lane* const out = static_cast<Vec::Lane*>(to.data) + at + kLanes * j;
+        const Vec::Lane* const residual =
+            static_cast<const Vec::Lane*>(to.residual) + residual_at + kLanes * j;
+        if (lanes == kLanes) {
+          if (to.residual) value = Add(value, Vec::Load(residual));
+          value.Store(out);
+        } else {
+          if (to.residual) value = Add(value, Vec::LoadPartial(residual, lanes));
+          value.StorePartial(out, lanes);
+        }
+      }
+    }
+  }
+};
+
+template <class Dot, Activation kActivation, bool kResidual, class Out>
+MVF_INLINE auto EpilogueTo(Destination<Out> to) {
+  if constexpr (kIsCompact<Dot>) {
+    return LateEpilogue{to.data,
+                        to.stride,
+                        kResidual ? to.residual : nullptr,
+                        to.residual_stride,
+                        sizeof(Out) > sizeof(Vec::Lane),
+                        sizeof(Out) == sizeof(Vec::Lane) && kActivation == Activation::kNone && !kResidual,
+                        kActivation};
+  } else {
+    return StoreEpilogue<kActivation, kResidual, Out>{to};
+  }
+}
+
+}  // namespace
+}  // namespace mvf
