@@ -137,8 +137,9 @@ def test_convolution_algorithm(map_size, algorithm):
     assert convolution_algorithm(map_size, "fp32") == algorithm
 
 
-def test_bf16_keeps_to_the_small_winograd_tile():
-    assert convolution_algorithm(32, "bf16") == "winograd2"
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_sixteen_bits_keep_to_the_small_winograd_tile(precision):
+    assert convolution_algorithm(32, precision) == "winograd2"
 
 
 def test_a_missing_tensor_is_named():
@@ -164,7 +165,7 @@ def test_unknown_outputs_are_refused(outputs):
         lower(config, {}, outputs=outputs)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "double"])
+@pytest.mark.parametrize("precision", ["half", "int8", "double"])
 def test_an_unavailable_precision_is_refused(precision):
     with pytest.raises(ValueError, match=f"precision '{precision}' is not available"):
         lower(get_config("mobilevit_xxs"), {}, precision=precision)

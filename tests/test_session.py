@@ -18,7 +18,7 @@ from mobilevit_fast.session import softmax
 from mobilevit_fast.weights import save_checkpoint
 from plan_interpreter import interpret
 
-BF16_TOLERANCE = 2e-2
+HALF_TOLERANCES = {"bf16": 2e-2, "fp16": 1e-2}
 TOLERANCE = 1e-4  # relative to the largest logit; the plan in float64 is the oracle
 
 
@@ -62,23 +62,25 @@ def test_run_equals_the_plan_in_float64(name, size, isa):
 
 @pytest.mark.parametrize("name", ["mobilevit_xxs", "mobilevit_xs", "mobilevit_s"])
 @pytest.mark.parametrize("size", [(128, 128), (224, 160)], ids=lambda size: f"{size[0]}x{size[1]}")
-def test_bf16_stays_near_float(name, size):
-    if not _C.isa_tables("bf16"):
-        pytest.skip("this CPU does not multiply bfloat16")
+@pytest.mark.parametrize("precision", HALF_TOLERANCES)
+def test_sixteen_bits_stay_near_float(name, size, precision):
+    if not _C.isa_tables(precision):
+        pytest.skip(f"this CPU does not multiply {precision}")
     checkpoint = random_checkpoint(name)
     images = random_images(3, *size)
     expected = interpret(lower(checkpoint.config, checkpoint.tensors), images)[0]
-    session = Session(checkpoint, precision="bf16")
+    session = Session(checkpoint, precision=precision)
     logits = session.run(images)
-    assert session.precision == "bf16"
+    assert session.precision == precision
     assert logits.dtype == np.float32
-    assert 1e-5 < relative_error(logits, expected) < BF16_TOLERANCE
+    assert 1e-5 < relative_error(logits, expected) < HALF_TOLERANCES[precision]
 
 
-def test_bf16_is_refused_where_the_cpu_lacks_it(monkeypatch, checkpoint):
-    monkeypatch.setenv("MOBILEVIT_FAST_ISA", "avx2")
-    with pytest.raises(ValueError, match=r"bf16|bfloat16"):
-        Session(checkpoint, precision="bf16")
+@pytest.mark.parametrize("precision", HALF_TOLERANCES)
+def test_sixteen_bits_are_refused_where_the_cpu_lacks_them(monkeypatch, checkpoint, precision):
+    monkeypatch.setenv("MOBILEVIT_FAST_ISA", "scalar")
+    with pytest.raises(ValueError, match=f"no kernels for {precision} can run here.*; use precision='fp32'"):
+        Session(checkpoint, precision=precision)
 
 
 def test_every_thread_count_gives_the_same_numbers(checkpoint, isa):

@@ -83,8 +83,8 @@ MVF_API int32_t mvf_input_width(const mvf_model* model);
 /* "RGB" or "BGR": the order of the planes that mvf_run takes. mvf_run_rgb always takes RGB. */
 MVF_API const char* mvf_channel_order(const mvf_model* model);
 
-/* "fp32", "bf16", "int8" or "mixed"; the name of the kernel table that runs; and how many threads a call may
- * use. */
+/* "fp32", "bf16", "fp16", "int8" or "mixed"; the name of the kernel table that runs; and how many threads a
+ * call may use. */
 MVF_API const char* mvf_precision(const mvf_model* model);
 MVF_API const char* mvf_isa(const mvf_model* model);
 MVF_API int32_t mvf_threads(const mvf_model* model);

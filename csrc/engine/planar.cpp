@@ -1,19 +1,11 @@
 #include "engine/planar.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "base/half.h"
 
 namespace mvf {
 namespace {
-
-float ToFloat(float value) { return value; }
-
-float ToFloat(Bf16 value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof(result));
-  return result;
-}
 
 template <class Element>
 void Write(const Map& map, float* output) {
@@ -36,7 +28,14 @@ void Write(const Map& map, float* output) {
 }  // namespace
 
 void WritePlanar(const Map& map, DType type, float* output) {
-  type == DType::kF32 ? Write<float>(map, output) : Write<Bf16>(map, output);
+  switch (type) {
+    case DType::kF32:
+      return Write<float>(map, output);
+    case DType::kBf16:
+      return Write<Bf16>(map, output);
+    case DType::kF16:
+      return Write<Half>(map, output);
+  }
 }
 
 }  // namespace mvf

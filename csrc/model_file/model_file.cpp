@@ -88,8 +88,9 @@ ModelFile ReadModelFile(const std::byte* data, size_t size) {
   DataMap native = content.Map("native");
   content.Finish();
 
-  constexpr Precision kKernels[] = {Precision::kFp32, Precision::kBf16, Precision::kInt8, Precision::kInt8};
-  model.kernels = kKernels[Choice(native, "precision", {"fp32", "bf16", "int8", "mixed"})];
+  constexpr Precision kKernels[] = {Precision::kFp32, Precision::kBf16, Precision::kFp16, Precision::kInt8,
+                                    Precision::kInt8};
+  model.kernels = kKernels[Choice(native, "precision", {"fp32", "bf16", "fp16", "int8", "mixed"})];
   model.precision = native.String("precision");
   model.input_size = ReadSize(native, "input_size");
   if (model.input_size.height == 0) throw std::invalid_argument("the model has no input_size");

@@ -4,8 +4,8 @@
 //    "native": {"precision": str, "input_size": [height, width], "plan": {...}}}
 //
 // The plan is as engine/plan_reader.h describes it, tensors' names in place of arrays; it answers with
-// logits. Preprocessing has the fields of Python's Preprocessing. The precision is "fp32", "bf16", "int8", or
-// "mixed" where some layers compute on bytes. The config is for Python.
+// logits. Preprocessing has the fields of Python's Preprocessing. The precision is "fp32", "bf16", "fp16",
+// "int8", or "mixed" where some layers compute on bytes. The config is for Python.
 #pragma once
 
 #include <memory>

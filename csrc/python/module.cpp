@@ -19,8 +19,9 @@ Precision ReadPrecision(const py::object& precision) {
   const std::string name = ReadString(precision, "precision");
   if (name == "fp32") return Precision::kFp32;
   if (name == "bf16") return Precision::kBf16;
+  if (name == "fp16") return Precision::kFp16;
   if (name == "int8") return Precision::kInt8;
-  throw std::invalid_argument("precision must be 'fp32', 'bf16' or 'int8', got '" + name + "'");
+  throw std::invalid_argument("precision must be 'fp32', 'bf16', 'fp16' or 'int8', got '" + name + "'");
 }
 
 int ReadThreads(const py::object& threads) {

@@ -15,7 +15,8 @@ max_threads: Final[int]
 has_onnxruntime_operations: Final[bool]
 
 def isa_tables(precision: str = "fp32") -> list[str]:
-    """Names of the kernel tables of that precision ("fp32", "bf16", "int8") that can run here, slowest first.
+    """Names of the kernel tables of that precision ("fp32", "bf16", "fp16", "int8") that run here, slowest
+    first.
 
     The environment variable MOBILEVIT_FAST_ISA names the last one that may.
 
@@ -103,7 +104,8 @@ class Engine:
         plan: the network.
         isa: name of a kernel table, None for the best.
         threads: how many threads one call may use, the caller among them; None for `default_threads()`.
-        precision: "fp32"; "bf16": activations and weights in bfloat16, sums in float; "int8" for a plan with
+        precision: "fp32"; "bf16": activations and weights in bfloat16, sums in float; "fp16": both in
+            half precision; "int8" for a plan with
             steps on bytes: a kernel table that has kernels for them, its float steps in float32.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from mobilevit_fast.config import STAGE_RESIDUALS, STAGE_STRIDES, TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.folding import FoldedLayer, Folding
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
 """Precisions that the engine computes in."""
 
 OUTPUTS = ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "stages.4", "features", "pooled", "logits")
@@ -66,7 +66,7 @@ def convolution_algorithm(map_size: int, precision: str) -> str:
     """Algorithm of a dense 3x3 convolution with stride 1 on a map of `map_size` x `map_size` pixels.
 
     Winograd's larger tile saves more multiplications, but a small map leaves its tiles partly empty, and its
-    transforms lose more digits than bf16 has to give.
+    transforms lose more digits than sixteen bits have to give.
     """
     if map_size >= 12 and precision == "fp32":
         return "winograd4"

@@ -84,8 +84,10 @@ class Session:
         source: what `load_checkpoint` takes (the name of an embedded model, a hub id, a folder, a file), or a
             `Checkpoint`; or the file of a quantised model or of an export in format native, or what such a
             file holds.
-        precision: what the engine computes in: "fp32", or "bf16" where the CPU multiplies bfloat16
-            (activations and weights rounded to it, sums in float). None for "fp32", or for what a quantised
+        precision: what the engine computes in: "fp32"; "bf16" where the CPU multiplies bfloat16 (activations
+            and weights rounded to it, sums in float); or "fp16" where it multiplies halves, as 64-bit ARM
+            does from version 8.2 on (logits within 1e-2 of fp32's; an activation beyond 65504 becomes
+            infinite, and the logits with it). None for "fp32", or for what a quantised
             model was made for: it computes as its layers say, and takes another precision only where all of
             them compute in float. An export in format native has the one that it was made for. On a CUDA
             device "fp16" (then None stands for it), "bf16" or "fp32".

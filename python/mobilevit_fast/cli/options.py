@@ -28,7 +28,8 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
     group.add_argument(
         "--precision",
         metavar="NAME",
-        help="fp32 or bf16; default: fp32, or a quantised model's own; on a CUDA device fp16, bf16 or fp32",
+        help="fp32, bf16 or fp16, as the CPU has them; default: fp32, or a quantised model's own; "
+        "on a CUDA device fp16, bf16 or fp32",
     )
     if not several_threads:
         group.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 from mobilevit_fast import _C
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_json, positive
+from mobilevit_fast.lower import PRECISIONS
 from mobilevit_fast.session import Session, own_precision
 from mobilevit_fast.weights import Checkpoint, load_runnable
 
@@ -68,7 +69,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--precision",
         nargs="+",
         metavar="NAME",
-        help="fp32, bf16 or both, for float models; default: what the CPU has. Quantised ones have their own",
+        help="fp32, bf16 or fp16, for float models; default: what the CPU has. Quantised ones have their own",
     )
 
 
@@ -149,7 +150,7 @@ def find_variants(
 
     Raises ValueError for two models of one group at one precision, and what reading a source raises.
     """
-    floats = precisions or ["fp32", *(["bf16"] if _C.isa_tables("bf16") else [])]
+    floats = precisions or [precision for precision in PRECISIONS if _C.isa_tables(precision)]
     variants: list[tuple[str, str, str, str | None]] = []
     seen: set[tuple[str, str]] = set()
     for text in sources:

@@ -23,7 +23,7 @@ from mobilevit_fast.image.preprocessing import Preprocessing
 from mobilevit_fast.weights.quantized import narrow
 from mobilevit_fast.weights.safetensors_file import METADATA_KEY, write_safetensors
 
-PRECISIONS = ("fp32", "bf16", "int8", "mixed")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "mixed")
 
 
 @dataclass(frozen=True, eq=False)
