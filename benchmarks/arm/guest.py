@@ -1,10 +1,10 @@
 """Runs one model in one runtime on the emulated processor, the second time between the marks that
 count_blocks.c counts from and to.
 
-    guest.py RUNTIME FILE SIZE [OUTPUT]
+    guest.py RUNTIME FILE SIZE PRECISION [OUTPUT]
 
-RUNTIME is one of `RUNTIMES`; OUTPUT, for ours, the last of the plan's outputs to compute. Prints the sum of
-the answer's magnitudes.
+RUNTIME is one of `RUNTIMES`; PRECISION is for ours alone, "own" for the file's; OUTPUT, for ours, the last of
+the plan's outputs to compute. Prints the sum of the answer's magnitudes.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ def mark(number: int) -> None:
     raise RuntimeError(f"there is a process {number}; run it again")
 
 
-def ours(path: str, output: str | None) -> Run:
+def ours(path: str, precision: str, output: str | None) -> Run:
     from mobilevit_fast import _C, Session
     from mobilevit_fast.lower import lower
     from mobilevit_fast.lower_quantized import lower_quantized
     from mobilevit_fast.weights import QuantizedCheckpoint, load_classifier
 
     if output is None:
-        return Session(path, threads=1).run
+        return Session(path, threads=1, precision=None if precision == "own" else precision).run
     source = load_classifier(path)
     if isinstance(source, QuantizedCheckpoint):
-        plan = lower_quantized(source, outputs=(output,))
+        plan, precision = lower_quantized(source, outputs=(output,)), "int8"
     else:
-        plan = lower(source.config, source.tensors, outputs=(output,))
-    engine = _C.Engine(plan, threads=1)
+        plan = lower(source.config, source.tensors, precision=precision, outputs=(output,))
+    engine = _C.Engine(plan, threads=1, precision=precision)
     return lambda images: engine.run(images)[0]
 
 
-def onnxruntime(path: str, _: str | None) -> Run:
+def onnxruntime(path: str, *_: str | None) -> Run:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -57,7 +57,7 @@ def onnxruntime(path: str, _: str | None) -> Run:
     return lambda images: session.run(None, {name: images})[0]
 
 
-def litert(path: str, _: str | None) -> Run:
+def litert(path: str, *_: str | None) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=1)
@@ -72,7 +72,7 @@ def litert(path: str, _: str | None) -> Run:
     return run
 
 
-def ncnn(path: str, _: str | None) -> Run:
+def ncnn(path: str, *_: str | None) -> Run:
     import ncnn
 
     network = ncnn.Net()
@@ -99,8 +99,8 @@ RUNTIMES = {"mobilevit_fast": ours, "onnxruntime": onnxruntime, "litert": litert
 
 
 def main() -> None:
-    runtime, path, size, *output = sys.argv[1:]
-    run = RUNTIMES[runtime](path, output[0] if output else None)
+    runtime, path, size, precision, *output = sys.argv[1:]
+    run = RUNTIMES[runtime](path, precision, output[0] if output else None)
     images = np.linspace(0, 1, 3 * int(size) ** 2, dtype=np.float32).reshape(1, 3, int(size), int(size))
     run(images.copy())
     mark(START)

@@ -37,6 +37,8 @@ OURS = "mobilevit_fast"
 FORMATS = {"onnxruntime": ("onnx", ".onnx"), "litert": ("litert", ".tflite"), "ncnn": ("ncnn", ".param")}
 """Runtime -> what it runs, and the ending of the file."""
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
 EMULATED = {
     "cortex-a53": ("cortex-a53", ("cortex-a53", "cortex-a55")),
     "neoverse-n1": ("neoverse-n1", ("neoverse-n1", "neoverse-v2", "cortex-a55")),
@@ -100,12 +102,17 @@ def main() -> None:
     arguments = parse_arguments()
     rows = []
     for name in arguments.models:
-        for precision, make in (("fp32", random_checkpoint), ("int8", random_quantized)):
-            files = write_files(make(name), arguments.folder, name, precision, arguments.peers)
+        for precision in arguments.precisions:
+            source = random_quantized(name) if precision == "int8" else random_checkpoint(name)
+            # Peers are measured in floats and bytes alone.
+            peers = [] if precision == "fp16" else arguments.peers
+            files = write_files(source, arguments.folder, name, precision, peers)
             for processor in arguments.processors:
+                if precision == "fp16" and processor == "cortex-a53":
+                    continue
                 emulator = Emulator(arguments.folder, processor)
                 for runtime, path in files.items():
-                    for part in measure(emulator, runtime, path, arguments):
+                    for part in measure(emulator, runtime, path, precision, arguments):
                         rows.append(Row(name, precision, runtime, processor, *part))
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -119,6 +126,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("folder", type=lambda given: Path(given).resolve(), help="made by `environment`")
     parser.add_argument("--models", nargs="+", choices=list_models(), default=["mobilevit_xxs"])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--processors", nargs="+", choices=list(EMULATED), default=["neoverse-n1"])
     parser.add_argument("--peers", nargs="*", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--size", type=int, default=256)
@@ -154,10 +162,10 @@ def write_files(
 
 
 def measure(
-    emulator: Emulator, runtime: str, path: Path, arguments: argparse.Namespace
+    emulator: Emulator, runtime: str, path: Path, precision: str, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Count, tuple[int, int] | None]]:
     """Name, count and cache misses of the whole model and, where asked for, of our parts of it."""
-    command = [runtime, str(path), str(arguments.size)]
+    command = [runtime, str(path), str(arguments.size), "own" if precision == "int8" else precision]
     misses = None
     if arguments.cache:
         first, second = emulator.count(command, cache=True).read_text().split()
