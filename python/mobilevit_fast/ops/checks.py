@@ -24,6 +24,14 @@ def check_tensors(name: str, tensors: dict[str, Tensor | None]) -> None:
             raise TypeError(
                 f"{name}: {argument} is {tensor.dtype} and {first} is {like.dtype}; cast one of them"
             )
+    check_devices(name, tensors)
+
+
+def check_devices(name: str, tensors: dict[str, Tensor | None]) -> None:
+    """Raises ValueError unless all tensors that are there are on one device."""
+    given = {argument: tensor for argument, tensor in tensors.items() if tensor is not None}
+    (first, like), *others = given.items()
+    for argument, tensor in others:
         if tensor.device != like.device:
             raise ValueError(
                 f"{name}: {argument} is on {tensor.device} and {first} on {like.device}; move one"

@@ -10,7 +10,8 @@ without the table where it is None. `multiplier` is input_scale * weight_scale /
 output's zero point and `table` any function of one byte, such as SiLU between two grids. All are float32
 [out], but for the table: uint8 [256]; biases are int32 [out]. Results are equal on every processor.
 
-Layouts are those of the float operations in `library`. The operations run on the CPU and have no gradients.
+Layouts are those of the float operations in `library`. On the CPU kernels compute, on other devices the
+formulas in `int8_reference`, to the same bits but for SiLU of float output. There are no gradients.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilevit_fast.ops import int8_native
+from mobilevit_fast.ops import int8_native, int8_reference
 from mobilevit_fast.ops.checks import (
+    check_devices,
     check_dtypes,
     check_map,
     check_patches,
@@ -86,11 +88,14 @@ _library = torch.library.Library(NAMESPACE, "FRAGMENT")
 
 def _check_layer(
     name: str,
+    input: Tensor,
     prefix: str,
     layer: tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None],
     weight_shape: tuple[int, ...],
 ) -> None:
     weight, bias, multiplier, offset, table = layer
+    parts = zip(("weight", "bias", "multiplier", "offset", "table"), layer, strict=True)
+    check_devices(name, {"input": input, **{f"{prefix}{part}": tensor for part, tensor in parts}})
     out = weight_shape[0]
     check_dtypes(name, {f"{prefix}weight": weight}, torch.int8)
     check_dtypes(name, {f"{prefix}bias": bias}, torch.int32)
@@ -119,12 +124,13 @@ def empty_int8_linear(
     name = "int8_linear"
     check_dtypes(name, {"input": input}, torch.uint8, torch.float32)
     check_dtypes(name, {"residual": residual}, torch.float32)
+    check_devices(name, {"input": input, "residual": residual})
     check_zero_point(name, "input_zero", input_zero)
     check_rank(name, "weight", weight, "[M, K]")
     if input.ndim < 1:
         raise ValueError(f"{name}: input must be [..., K], got a scalar")
     out = weight.shape[0]
-    _check_layer(name, "", (weight, bias, multiplier, offset, table), (out, input.shape[-1]))
+    _check_layer(name, input, "", (weight, bias, multiplier, offset, table), (out, input.shape[-1]))
     check_shape(name, "residual", residual, (*input.shape[:-1], out))
     is_float = input.dtype == torch.float32
     if input_scale is not None:
@@ -163,12 +169,13 @@ def empty_int8_conv3x3(
     channels = input.shape[1]
     if second is not None:
         check_dtypes(name, {"second": second}, torch.uint8)
+        check_devices(name, {"input": input, "second": second})
         check_rank(name, "second", second, "[N, C, H, W]")
         check_shape(name, "second", second, (input.shape[0], second.shape[1], *input.shape[2:]))
         channels += second.shape[1]
     check_rank(name, "weight", weight, "[K, C, 3, 3]")
     out = weight.shape[0]
-    _check_layer(name, "", (weight, bias, multiplier, offset, table), (out, channels, 3, 3))
+    _check_layer(name, input, "", (weight, bias, multiplier, offset, table), (out, channels, 3, 3))
     return empty_map(input, out, stride)
 
 
@@ -186,7 +193,7 @@ def empty_int8_dwconv3x3(
     _check_bytes_map(name, input, stride)
     check_zero_point(name, "input_zero", input_zero)
     channels = input.shape[1]
-    _check_layer(name, "", (weight, bias, multiplier, offset, table), (channels, 1, 3, 3))
+    _check_layer(name, input, "", (weight, bias, multiplier, offset, table), (channels, 1, 3, 3))
     return empty_map(input, channels, stride)
 
 
@@ -223,9 +230,9 @@ def empty_int8_inverted_residual(
     expand = (expand_weight, expand_bias, expand_multiplier, expand_offset, expand_table)
     depthwise = (depthwise_weight, depthwise_bias, depthwise_multiplier, depthwise_offset, depthwise_table)
     project = (project_weight, project_bias, project_multiplier, project_offset, None)
-    _check_layer(name, "expand_", expand, (hidden, channels, 1, 1))
-    _check_layer(name, "depthwise_", depthwise, (hidden, 1, 3, 3))
-    _check_layer(name, "project_", project, (out, hidden, 1, 1))
+    _check_layer(name, input, "expand_", expand, (hidden, channels, 1, 1))
+    _check_layer(name, input, "depthwise_", depthwise, (hidden, 1, 3, 3))
+    _check_layer(name, input, "project_", project, (out, hidden, 1, 1))
     check_residual(name, residual_multiplier is not None, stride, channels, out)
     return empty_map(input, out, stride)
 
@@ -263,15 +270,17 @@ _EMPTY = {
 
 
 def _register(name: str, schema: str) -> None:
-    empty, kernel = _EMPTY[name], getattr(int8_native, name)
+    empty, kernel, formula = _EMPTY[name], getattr(int8_native, name), getattr(int8_reference, name)
 
     def compute(*arguments: Any) -> Tensor:
         output = empty(*arguments)
+        if output.device.type != "cpu":
+            return formula(*arguments)
         if output.numel():
             kernel(*arguments, output)
         return output
 
-    define(_library, name, schema, empty, compute, "CPU")
+    define(_library, name, schema, empty, compute)
 
 
 for _name, _schema in INT8_SCHEMAS.items():

@@ -184,9 +184,8 @@ def define(
     schema: str,
     empty: Callable[..., Tensor | tuple[Tensor, ...]],
     compute: Callable[..., Tensor | tuple[Tensor, ...]],
-    dispatch_key: str,
 ) -> None:
-    """Defines an operation that `compute` computes from all of its arguments.
+    """Defines an operation that `compute` computes from all of its arguments, on every device.
 
     `empty` checks the arguments and makes the outputs, for fake tensors too.
     """
@@ -198,7 +197,7 @@ def define(
         # The dispatcher leaves out trailing arguments that equal their defaults.
         return compute(*given, *defaults[len(given) :])
 
-    library.impl(name, compute_with_defaults, dispatch_key)
+    library.impl(name, compute_with_defaults, "CompositeExplicitAutograd")
     torch.library.register_fake(f"{NAMESPACE}::{name}", empty, lib=library)
 
 
@@ -218,7 +217,7 @@ def _register(name: str, schema: str) -> None:
             kernel(*arguments, output)
         return output
 
-    define(_library, name, schema, empty, compute, "CompositeExplicitAutograd")
+    define(_library, name, schema, empty, compute)
     save, backward = _GRADIENTS[name]
     torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=save, lib=_library)
 

@@ -192,7 +192,7 @@ def _register(name: str, schema: str) -> None:
             kernel(*arguments, outputs)
         return outputs
 
-    define(_library, name, schema, empty, compute, "CompositeExplicitAutograd")
+    define(_library, name, schema, empty, compute)
 
 
 for _name, _schema in SCHEMAS.items():

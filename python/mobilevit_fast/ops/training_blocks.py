@@ -200,7 +200,7 @@ for _name, _empty, _run in (
     ("trained_inverted_residual", empty_block, _compute),
     ("trained_inverted_residual_backward", empty_block_backward, _compute_backward),
 ):
-    define(_library, _name, SCHEMAS[_name], _empty, _run, "CompositeExplicitAutograd")
+    define(_library, _name, SCHEMAS[_name], _empty, _run)
 torch.library.register_autograd(
     f"{NAMESPACE}::trained_inverted_residual", _backward, setup_context=_save, lib=_library
 )
