@@ -1,14 +1,18 @@
 """Trains the small demonstration model that ships inside the package: MobileViT-XXS on CIFAR-10, on a CPU.
 
     python -m mobilevit_fast.train.embedded --data DIR --output small.safetensors
-    python -m mobilevit_fast.train.embedded --data DIR --output mobilevit_xxs.cifar10.safetensors \\
+    python -m mobilevit_fast.train.embedded --data DIR --output medium.safetensors \\
         --start small.safetensors --image-size 96 --small-epochs 0 --epochs 15 --learning-rate 1e-3 \\
         --warmup-epochs 1 --cutout-epochs 10
+    python -m mobilevit_fast.train.convnet_teacher --data DIR --output teacher.pt --cutout 6 --bfloat16
+    python -m mobilevit_fast.train.embedded --data DIR --output mobilevit_xxs.cifar10.safetensors \\
+        --start medium.safetensors --teacher teacher.pt --bfloat16 --image-size 96 --small-epochs 0 \\
+        --epochs 14 --warmup-epochs 0.5 --cutout 0
 
-The second run goes on from the first with larger images, which alone would cost twice the time. DIR holds
-train.parquet and test.parquet. Every epoch ends in a checkpoint beside the output; `--resume` goes on
-from it. With `--teacher`, a file of `convnet_teacher`, the model learns that network's answers instead of
-the labels, on blended images, too.
+The second run goes on from the first with larger images, which alone would cost twice the time; the fourth
+learns, from the network that the third trains, its answers instead of the labels, on blended images, too.
+DIR holds train.parquet and test.parquet. Every epoch ends in a checkpoint beside the output; `--resume` goes
+on from it.
 """
 
 from __future__ import annotations
