@@ -9,9 +9,12 @@ import torch
 import mobilevit_fast as mvf
 from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.benchmark.random_weights import random_images
-from mobilevit_fast.export import export
+from mobilevit_fast.export import FORMATS, export
 from mobilevit_fast.export.mapping import PatchSplit
+from mobilevit_fast.export.options import Options
+from mobilevit_fast.export.pictures import Pictures, made_pictures
 from mobilevit_fast.export.quantized_network import QuantizedExportNetwork, input_names
+from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.weights import LayerFormat, layer_shapes
 
 onnx = pytest.importorskip("onnx")
@@ -42,6 +45,28 @@ def test_the_network_computes_what_the_engine_computes(quantized, recipe):
             found = network(torch.from_numpy(images)).numpy()
         expected = mvf.Session(source).run(images)
         assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_the_rounding_error_is_that_of_activations_alone(quantized):
+    options = Options("int8", (96, 96), ())
+    pixels = random_images(4, 96, 96, seed=1)  # like those calibrated on
+    pictures = Pictures((pixels * 255).astype(np.uint8), pixels)
+    errors = {}
+    for name, model in quantized.items():
+        source = model.checkpoint()
+        errors[name] = rounding_error(source, mvf.Session(source), options, pictures)
+    assert max(errors["weight-only"], errors["grouped"]) < 1e-5
+    assert 1e-4 < errors["dynamic"] < errors["static"] < 0.2
+
+
+def test_a_quantized_model_may_differ_by_as_much_as_its_own_rounding_changes(tmp_path):
+    # Random grids cut off so much that even exact answers are far from the unrounded ones.
+    source = random_quantized("mobilevit_xxs")
+    report = export(source, "onnx", tmp_path / "model.onnx", size=(96, 96))
+    options = Options("int8", (96, 96), ())
+    pictures = made_pictures(8, (96, 96), source.preprocessing)
+    assert report.bound == rounding_error(source, mvf.Session(source), options, pictures)
+    assert report.bound > FORMATS["onnx"].bounds["int8"]
 
 
 def test_layers_of_several_formats():

@@ -17,8 +17,9 @@ from mobilevit_fast.export.format_options import FormatOptions
 from mobilevit_fast.export.formats import FORMATS, Driver, Format, Run, get_format
 from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
+from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
-from mobilevit_fast.export.verification import Report, compare
+from mobilevit_fast.export.verification import Report, compare, pictures_of
 from mobilevit_fast.image import ImageSource, find_images
 from mobilevit_fast.lower_quantized import compute_precision
 from mobilevit_fast.quantization import QuantizedModel
@@ -129,7 +130,7 @@ def export(
         )
         if hasattr(driver, "further_checks"):
             checks += driver.further_checks(job, folder / path.name, session)
-        bound = options.of_format.bound or chosen.bounds[options.precision]
+        bound = _bound(chosen, source, session, options, photographs)
         ending = "" if all(check.max_relative_error <= bound for check in checks) else FAILED
         report = Report(
             path=f"{path}{ending}",
@@ -164,6 +165,21 @@ def load_exported(model_or_source: Any, report: Report) -> Run:
         of_format=chosen.options(**of_format),
     )
     return chosen.driver().load(Job(to_source(model_or_source), chosen.name, options), Path(report.path))
+
+
+def _bound(
+    chosen: Format,
+    source: Source,
+    session: Session,
+    options: Options,
+    photographs: Sequence[ImageSource] | None,
+) -> float:
+    """Greatest relative error that passes: the format's, or the quantiser's own where that is greater."""
+    bound = options.of_format.bound or chosen.bounds[options.precision]
+    if options.precision != "int8" or not chosen.is_traced:
+        return bound
+    pictures = pictures_of(options.size, options, source.preprocessing, photographs)
+    return max(bound, rounding_error(source, session, options, pictures))
 
 
 def _runtime_version(chosen: Format, driver: Driver, path: Path) -> str:

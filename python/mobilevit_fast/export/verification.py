@@ -118,7 +118,7 @@ def compare(
     checks, known = [], {}
     for batch, size in check_sizes(options):
         if size not in known:
-            pictures = _pictures(images, max(IMAGES, *options.batches, 1), size, rule)
+            pictures = pictures_of(size, options, rule, images)
             known[size] = pictures, expected_answers(session, pictures.pixels, options)
         pictures, expected = known[size]
         given = pictures.given(options.raw_pixels)
@@ -127,9 +127,14 @@ def compare(
     return tuple(checks)
 
 
-def _pictures(
-    images: Sequence[ImageSource] | None, count: int, size: tuple[int, int], rule: Preprocessing
+def pictures_of(
+    size: tuple[int, int],
+    options: Options,
+    rule: Preprocessing,
+    images: Sequence[ImageSource] | None = None,
 ) -> Pictures:
+    """Those that `compare` uses at one size."""
+    count = max(IMAGES, *options.batches, 1)
     if images is None:
         return made_pictures(count, size, rule)
     chosen = [images[index % len(images)] for index in range(count)]
@@ -153,6 +158,10 @@ def check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.nda
     """One comparison of answers [N, classes]."""
     if found.shape != expected.shape:
         raise ValueError(f"the exported model answers {list(found.shape)}, expected {list(expected.shape)}")
-    error = np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max()
     agreement = np.mean(found.argmax(axis=1) == expected.argmax(axis=1))
-    return Check(batch, size, float(error), float(agreement))
+    return Check(batch, size, relative_error(found, expected), float(agreement))
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Greatest difference over the greatest of what was expected."""
+    return float(np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max())
