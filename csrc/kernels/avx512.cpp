@@ -12,6 +12,7 @@
 #include "kernels/training_table-inl.h"
 #include "kernels/int8_words-inl.h"
 #include "kernels/int8_vec_avx512-inl.h"
+#include "kernels/int8_byte_table_avx512-inl.h"
 #include "kernels/int8_dot_avx512-inl.h"
 #include "kernels/int8_attention_avx512-inl.h"
 #include "kernels/int8_table-inl.h"

@@ -10,6 +10,7 @@
 #include "kernels/dot_f32-inl.h"
 #include "kernels/table-inl.h"
 #include "kernels/int8_vec_avx512-inl.h"
+#include "kernels/int8_byte_table_vbmi-inl.h"
 #include "kernels/int8_dot_vnni-inl.h"
 #include "kernels/int8_attention_avx512-inl.h"
 #include "kernels/int8_table-inl.h"

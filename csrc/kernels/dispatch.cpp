@@ -27,8 +27,17 @@ const std::vector<Candidate>& Candidates() {
 #if defined(MVF_HAS_AVX2)
     {"avx2", DType::kF32, Avx2Table, {"avx2", "fma", "f16c"}},
 #endif
+#if defined(MVF_HAS_AVX_VNNI)
+    {"avx_vnni", DType::kF32, AvxVnniTable, {"avx2", "fma", "f16c", "avx_vnni"}},
+#endif
 #if defined(MVF_HAS_AVX512)
     {"avx512", DType::kF32, Avx512Table, {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"}},
+#endif
+#if defined(MVF_HAS_AVX512_CASCADELAKE)
+    {"avx512_cascadelake",
+     DType::kF32,
+     Avx512CascadelakeTable,
+     {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_vnni"}},
 #endif
 #if defined(MVF_HAS_AVX512_VNNI)
     {"avx512_vnni",

@@ -11,7 +11,9 @@ namespace mvf {
 // One for each ISA, each in its own file with its own compiler flags.
 const KernelTable* ScalarTable();
 const KernelTable* Avx2Table();
+const KernelTable* AvxVnniTable();
 const KernelTable* Avx512Table();
+const KernelTable* Avx512CascadelakeTable();
 const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
 const KernelTable* NeonTable();

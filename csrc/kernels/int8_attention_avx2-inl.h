@@ -29,10 +29,18 @@ MVF_INLINE __m256i Int8Exp2(__m256i distances) {
 // out of the rounding as the least integer.
 template <class Dot>
 MVF_INLINE IntVec WeightUnits(const Vec (&distance)[Dot::kUnit]) {
-  const __m256i words = _mm256_packs_epi32(Round(distance[0]).v, Round(distance[1]).v);
-  const __m256i weights = Int8Exp2(_mm256_min_epu16(words, _mm256_set1_epi16(kDistanceLimit)));
-  const __m128i order = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-  return {_mm256_shuffle_epi8(weights, _mm256_broadcastsi128_si256(order))};
+  const auto weigh = [&](int k) {
+    const __m256i words = _mm256_packs_epi32(Round(distance[k]).v, Round(distance[k + 1]).v);
+    return Int8Exp2(_mm256_min_epu16(words, _mm256_set1_epi16(kDistanceLimit)));
+  };
+  if constexpr (Dot::kUnit == 4) {
+    const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i weights = _mm256_packus_epi16(weigh(0), weigh(2));
+    return {_mm256_shuffle_epi8(weights, _mm256_broadcastsi128_si256(order))};
+  } else {
+    const __m128i order = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    return {_mm256_shuffle_epi8(weigh(0), _mm256_broadcastsi128_si256(order))};
+  }
 }
 
 // The bytes that four vectors of sums become, those of a lane side by side.
@@ -91,32 +99,55 @@ MVF_INLINE void StoreInts(__m256i value, void* to) { _mm256_storeu_si256(static_
 // Bytes as the elements of a row that is multiplied.
 template <class Dot>
 MVF_INLINE void StoreElements(ByteVec bytes, typename Dot::Element* to) {
-  StoreInts(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes.v)), to);
-  StoreInts(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes.v, 1)), to + 16);
+  if constexpr (sizeof(*to) == 1) {
+    bytes.Store(to);
+  } else {
+    StoreInts(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes.v)), to);
+    StoreInts(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes.v, 1)), to + 16);
+  }
 }
 
-// Bytes, less 128, as units of a panel: the first two of a lane's four bytes, and `stride` slots behind them
-// the others.
+// Bytes, less 128, as units of a panel; where a unit holds two of a lane's four bytes, the others go `stride`
+// slots behind.
 template <class Dot>
 MVF_INLINE void StoreSignedUnits(ByteVec bytes, typename Dot::Unit* to, int64_t stride) {
   const __m256i value = _mm256_xor_si256(bytes.v, _mm256_set1_epi8(-128));
-  const __m256i odd = _mm256_srai_epi16(value, 8);
-  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(value, 8), 8);
-  // Words 0 and 2 are in `even`, 1 and 3 in `odd`.
-  StoreInts(_mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa), to);
-  StoreInts(_mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa), to + stride);
+  if constexpr (Dot::kUnit == 4) {
+    StoreInts(value, to);
+  } else {
+    const __m256i odd = _mm256_srai_epi16(value, 8);
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(value, 8), 8);
+    // Words 0 and 2 are in `even`, 1 and 3 in `odd`.
+    StoreInts(_mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa), to);
+    StoreInts(_mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa), to + stride);
+  }
 }
 
-// Unit c: byte c, less 128, of both of `from`, for the first n (1 <= n <= kInterleaved) of them.
+// Unit c: byte c, less 128, of each of `from`, for the first n (1 <= n <= kInterleaved) of them.
 template <class Dot>
 MVF_INLINE void StoreInterleaved(const uint8_t* const (&from)[Dot::kUnit], int64_t n,
                                  typename Dot::Unit* to) {
-  static_assert(Dot::kUnit == 2, "a unit is two words");
-  const __m128i signs = _mm_set1_epi8(-128);
-  const __m128i first = _mm_xor_si128(LoadUpToSixteen(from[0], n), signs);
-  const __m128i second = _mm_xor_si128(LoadUpToSixteen(from[1], n), signs);
-  StoreInts(_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(first, second)), to);
-  StoreInts(_mm256_cvtepi8_epi16(_mm_unpackhi_epi8(first, second)), to + 8);
+  __m128i row[Dot::kUnit];
+#pragma GCC unroll 4
+  for (int i = 0; i < Dot::kUnit; ++i) {
+    row[i] = _mm_xor_si128(LoadUpToSixteen(from[i], n), _mm_set1_epi8(-128));
+  }
+  __m128i pairs[Dot::kUnit];  // of bytes: of rows 0 and 1, then of rows 2 and 3
+#pragma GCC unroll 2
+  for (int i = 0; i < Dot::kUnit; i += 2) {
+    pairs[i] = _mm_unpacklo_epi8(row[i], row[i + 1]);
+    pairs[i + 1] = _mm_unpackhi_epi8(row[i], row[i + 1]);
+  }
+  if constexpr (Dot::kUnit == 4) {
+    StoreInts(
+        _mm256_set_m128i(_mm_unpackhi_epi16(pairs[0], pairs[2]), _mm_unpacklo_epi16(pairs[0], pairs[2])), to);
+    StoreInts(
+        _mm256_set_m128i(_mm_unpackhi_epi16(pairs[1], pairs[3]), _mm_unpacklo_epi16(pairs[1], pairs[3])),
+        to + 8);
+  } else {
+    StoreInts(_mm256_cvtepi8_epi16(pairs[0]), to);
+    StoreInts(_mm256_cvtepi8_epi16(pairs[1]), to + 8);
+  }
 }
 
 }  // namespace
