@@ -29,11 +29,14 @@ struct ScoreEpilogue {
     for (int j = 0; j < kVectors; ++j) {
       Scores maximum = Scores::Load(largest + kLanes * j);
 #pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        maximum = Max(maximum, sum[i][j]);
-        sum[i][j].Store(out + kWidth * i + kLanes * j);
-      }
+      for (int i = 0; i < kRows; ++i) maximum = Max(maximum, sum[i][j]);
       maximum.Store(largest + kLanes * j);
+    }
+    // By themselves, so that two become one instruction where there is one.
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + kWidth * i + kLanes * j);
     }
   }
 };
@@ -80,6 +83,17 @@ __attribute__((noinline)) void WeighTile(Vec::Lane* scores, const typename Dot::
     Vec weight[kVectors];
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) weight[j] = Dot::LoadPanel(weights + unit * kWidth + kLanes * j);
+    if constexpr (RowUnits<Dot>::kUnits == kRows) {
+      const Vec value = RowUnits<Dot>::Load(values + unit * kRows);
+      ForEachLane<kRows>([&](auto lane) __attribute__((always_inline)) {
+        constexpr int i = decltype(lane)::kValue;
+#pragma GCC unroll 2
+        for (int j = 0; j < kVectors; ++j) {
+          sum[i][j] = RowUnits<Dot>::template MulAddLane<i>(value, weight[j], sum[i][j]);
+        }
+      });
+      return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
       const Vec value = Dot::Broadcast(values + unit * kRows + i);

@@ -68,7 +68,9 @@ void GatherValueGroups(const Tokens<const typename Dot::Element>& from, typename
       for (int k = 0; k < Dot::kUnit; ++k) {
         const int64_t t = unit * Dot::kUnit + k;
         parts[k] = Vec::Zero();
-        if (t < from.count) parts[k] = Vec::LoadPartial(from.data + from.offsets[t] + channel, count);
+        if (t >= from.count) continue;
+        const auto* const token = from.data + from.offsets[t] + channel;
+        parts[k] = count == Vec::kLanes ? Vec::Load(token) : Vec::LoadPartial(token, count);
       }
       Dot::StoreUnits(parts, to);
       to += rows;

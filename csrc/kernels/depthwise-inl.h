@@ -80,7 +80,14 @@ MVF_INLINE void DepthwiseSpan(const Rows& rows, int64_t count, const Vec::Lane* 
     lanes.Store(Activate<kActivation>(sum), rows.out[row] + x * rows.out_stride);
   };
   int64_t x = 0;
-  if (kPixels <= count) {
+  if constexpr (kActivation == Activation::kNone) {
+    for (; x + kPixels <= count; x += kPixels) {
+      Vec sum[kSums];
+      DepthwiseSums<kStride, kRows, kPixels>(rows, x, packed, lanes, sum, [](int) {});
+#pragma GCC unroll 8
+      for (int i = 0; i < kSums; ++i) finish(sum[i], i / kPixels, x + i % kPixels);
+    }
+  } else if (kPixels <= count) {
     Vec waiting[kSums];
     DepthwiseSums<kStride, kRows, kPixels>(rows, 0, packed, lanes, waiting, [](int) {});
     for (x = kPixels; x + kPixels <= count; x += kPixels) {

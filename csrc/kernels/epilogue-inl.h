@@ -47,16 +47,23 @@ struct StoreEpilogue {
     const Out* residual = kResidual ? to.residual + row * to.residual_stride + column : nullptr;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
+      // All of a row before any is stored, which may be to where its residual lies.
+      Vec value[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        Vec value = Activate<kActivation>(sum[i][j]);
-        const Out* r = residual + kLanes * j;
+        value[j] = Activate<kActivation>(sum[i][j]);
+        if constexpr (kResidual) {
+          const Out* r = residual + kLanes * j;
+          const bool whole = j < kVectors - 1 || last_lanes == kLanes;
+          value[j] = Add(value[j], whole ? Vec::Load(r) : Vec::LoadPartial(r, last_lanes));
+        }
+      }
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
         if (j < kVectors - 1 || last_lanes == kLanes) {
-          if constexpr (kResidual) value = Add(value, Vec::Load(r));
-          value.Store(out + kLanes * j);
+          value[j].Store(out + kLanes * j);
         } else {
-          if constexpr (kResidual) value = Add(value, Vec::LoadPartial(r, last_lanes));
-          value.StorePartial(out + kLanes * j, last_lanes);
+          value[j].StorePartial(out + kLanes * j, last_lanes);
         }
       }
       // One pointer that walks down the rows: GCC would otherwise compute each row's address from the first.
@@ -69,6 +76,20 @@ struct StoreEpilogue {
     }
   }
 };
+
+// Vectors one after another, in groups that hide the latency.
+template <Activation kActivation>
+void ActivateInPlace(Vec::Lane* p, int64_t vectors) {
+  constexpr int64_t kGroup = 4;
+  const Vec::Lane* const end = p + vectors * Vec::kLanes;
+  for (; end - p >= kGroup * Vec::kLanes; p += kGroup * Vec::kLanes) {
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kGroup; ++j) {
+      Activate<kActivation>(Vec::Load(p + j * Vec::kLanes)).Store(p + j * Vec::kLanes);
+    }
+  }
+  for (; p < end; p += Vec::kLanes) Activate<kActivation>(Vec::Load(p)).Store(p);
+}
 
 // The same in one function for every tile, type and activation: the sums are put down first.
 struct LateEpilogue {
@@ -102,25 +123,11 @@ struct LateEpilogue {
     Finish(*this, sums[0][0], kRows, kVectors, row, column, last_lanes);
   }
 
-  template <Activation kActivation>
-  static void ActivateAll(Vec::Lane* sums, int count) {
-    constexpr int64_t kGroup = 4;  // enough to hide the latency
-    const Vec::Lane* const end = sums + count * int64_t{Vec::kLanes};
-    for (; end - sums >= kGroup * Vec::kLanes; sums += kGroup * Vec::kLanes) {
-#pragma GCC unroll 4
-      for (int64_t j = 0; j < kGroup; ++j) {
-        Vec::Lane* const p = sums + j * Vec::kLanes;
-        Activate<kActivation>(Vec::Load(p)).Store(p);
-      }
-    }
-    for (; sums < end; sums += Vec::kLanes) Activate<kActivation>(Vec::Load(sums)).Store(sums);
-  }
-
   static void __attribute__((noinline)) Finish(const LateEpilogue& to, Vec::Lane* sums, int rows, int vectors,
                                                int64_t row, int64_t column, int last_lanes) {
     constexpr int kLanes = Vec::kLanes;
-    if (to.activation == Activation::kSilu) ActivateAll<Activation::kSilu>(sums, rows * vectors);
-    if (to.activation == kScaledSilu) ActivateAll<kScaledSilu>(sums, rows * vectors);
+    if (to.activation == Activation::kSilu) ActivateInPlace<Activation::kSilu>(sums, rows * vectors);
+    if (to.activation == kScaledSilu) ActivateInPlace<kScaledSilu>(sums, rows * vectors);
     for (int i = 0; i < rows; ++i) {
       const int64_t at = (row + i) * to.stride + column;
       const int64_t residual_at = (row + i) * to.residual_stride + column;

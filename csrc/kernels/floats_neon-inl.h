@@ -72,9 +72,9 @@ inline Floats Add(Floats a, Floats b) { return {vaddq_f32(a.v, b.v)}; }
 inline Floats Sub(Floats a, Floats b) { return {vsubq_f32(a.v, b.v)}; }
 inline Floats Mul(Floats a, Floats b) { return {vmulq_f32(a.v, b.v)}; }
 inline Floats Div(Floats a, Floats b) { return {vdivq_f32(a.v, b.v)}; }
-// The second where one is no number, as on x86.
-inline Floats Min(Floats a, Floats b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
-inline Floats Max(Floats a, Floats b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
+// NaN where one is.
+inline Floats Min(Floats a, Floats b) { return {vminq_f32(a.v, b.v)}; }
+inline Floats Max(Floats a, Floats b) { return {vmaxq_f32(a.v, b.v)}; }
 inline Floats Sqrt(Floats a) { return {vsqrtq_f32(a.v)}; }
 inline Floats MulAdd(Floats a, Floats b, Floats c) { return {vfmaq_f32(c.v, a.v, b.v)}; }  // a * b + c
 inline Floats MulSub(Floats a, Floats b, Floats c) {
@@ -84,27 +84,51 @@ inline Floats NegMulAdd(Floats a, Floats b, Floats c) { return {vfmsq_f32(c.v, a
 inline float ReduceAdd(Floats a) { return vaddvq_f32(a.v); }
 inline float ReduceMax(Floats a) { return vmaxvq_f32(a.v); }
 
-// 2^t for |t| up to 126: a polynomial of degree 5 for what rounding t leaves, within 8e-8 of 2^x on
-// [-0.5, 0.5], and the whole number added to the exponent.
-inline Floats Exp2(Floats t) {
-  const float32x4_t whole = vrndnq_f32(t.v), f = vsubq_f32(t.v, whole), square = vmulq_f32(f, f);
-  const float32x4_t low = vfmaq_n_f32(vdupq_n_f32(1.0000001f), f, 0.69314694f);
-  const float32x4_t middle = vfmaq_n_f32(vdupq_n_f32(0.2402212f), f, 0.05550713f);
-  const float32x4_t high = vfmaq_n_f32(vdupq_n_f32(0.009675541f), f, 0.0013276471f);
-  const float32x4_t power = vfmaq_f32(low, square, vfmaq_f32(middle, square, high));
-  const int32x4_t exponent = vshlq_n_s32(vcvtq_s32_f32(whole), 23);
-  return {vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(power), exponent))};
+// What 2^f has three times over: a constant and a slope.
+struct Exp2Term {
+  alignas(16) float constant[4];
+  float slope;
+};
+constexpr Exp2Term MakeExp2Term(float c, float slope) { return {{c, c, c, c}, slope}; }
+constexpr Exp2Term kExp2Low = MakeExp2Term(1.0000001f, 0.69314694f);
+constexpr Exp2Term kExp2Middle = MakeExp2Term(0.2402212f, 0.05550713f);
+constexpr Exp2Term kExp2High = MakeExp2Term(0.009675541f, 0.0013276471f);
+
+// constant + slope * f. The constant comes from memory each time: a copy of a register, which the sum is to
+// replace, would take a multiplication's place. That it pretends to need f keeps it where it is used.
+inline float32x4_t AtFraction(const Exp2Term& term, float32x4_t f) {
+  float32x4_t sum;
+  asm("ldr %q0, %1" : "=w"(sum) : "m"(term.constant), "w"(f));
+  return vfmaq_n_f32(sum, f, term.slope);
+}
+
+// 2^f on [-0.5, 0.5]: a polynomial of degree 5, within 8e-8.
+inline float32x4_t Exp2OfFraction(float32x4_t f) {
+  const float32x4_t square = vmulq_f32(f, f);
+  const float32x4_t high = vfmaq_f32(AtFraction(kExp2Middle, f), square, AtFraction(kExp2High, f));
+  return vfmaq_f32(AtFraction(kExp2Low, f), square, high);
 }
 
 constexpr float kExp2Limit = 120.0f;
 
-// 1 + 2^t, with |t| limited to kExp2Limit.
+// 1 + 2^t, with |t| limited to kExp2Limit. Rounding and conversion share a pipe with the division that
+// follows; so t is rounded by a sum that leaves the whole number in its low bits.
 inline Floats OnePlusExp2(Floats t) {
-  return Add(Exp2(Min(Max(t, Floats::Set(-kExp2Limit)), Floats::Set(kExp2Limit))), Floats::Set(1.0f));
+  const float32x4_t shift = vdupq_n_f32(0x1.8p23f);
+  const float32x4_t limited = Min(Max(t, Floats::Set(-kExp2Limit)), Floats::Set(kExp2Limit)).v;
+  const float32x4_t grid = vaddq_f32(limited, shift);
+  const float32x4_t power = Exp2OfFraction(vsubq_f32(limited, vsubq_f32(grid, shift)));
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(grid), 23);
+  const float32x4_t exp2 = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(power), exponent));
+  return Add({exp2}, Floats::Set(1.0f));
 }
 
-// 2^t for t <= 0, which is limited to -kExp2Limit; a NaN stays one.
-inline Floats Exp2OfNegative(Floats t) { return Exp2(Max(Floats::Set(-kExp2Limit), t)); }
+// 2^t for t <= 0; a NaN stays one. Where the exponent has an end the sum of the bits saturates, at 0.
+inline Floats Exp2OfNegative(Floats t) {
+  const float32x4_t whole = vrndnq_f32(t.v), power = Exp2OfFraction(vsubq_f32(t.v, whole));
+  const int32x4_t exponent = vqshlq_n_s32(vcvtq_s32_f32(whole), 23);
+  return {vreinterpretq_f32_u32(vsqaddq_u32(vreinterpretq_u32_f32(power), exponent))};
+}
 
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Floats rows[4]) {

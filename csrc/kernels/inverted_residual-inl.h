@@ -93,6 +93,21 @@ MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const Vec::Lane* pa
   }
 }
 
+// Whether activations go by themselves: where pixels are multiplied lane by lane, every register is in use,
+// and beside an activation GCC would copy sums from one to another, which takes multiplications' places.
+template <class Dot>
+constexpr bool kActivatesApart = RowUnits<Dot>::kUnits > 1 && !kIsCompact<Dot>;
+
+// A row of expanded pixels, then its activation.
+template <class Dot, int kVectors>
+MVF_INLINE void ExpandRow(Operand<typename Dot::Unit> row, int64_t width, const Vec::Lane* panel,
+                          Vec::Lane* out) {
+  constexpr int kWidth = kVectors * Vec::kLanes;
+  PanelRows<Dot, Activation::kNone, false, false>(kVectors, row, 0, width, panel,
+                                                  Destination<Vec::Lane>{out, kWidth, nullptr, 0}, 0, kWidth);
+  ActivateInPlace<kScaledSilu>(out, width * kVectors);
+}
+
 // Input rows of one channel block into its ring.
 template <class Dot, int kVectors>
 __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& state, Range rows,
@@ -104,6 +119,10 @@ __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& stat
   for (int64_t y = rows.begin; y < rows.end; ++y) {
     const Operand<typename Dot::Unit> row = InputRow(state, y);
     Vec::Lane* out = ring + y % state.layout.slots * row_lanes + kWidth;
+    if constexpr (kActivatesApart<Dot>) {
+      ExpandRow<Dot, kVectors>(row, width, panel, out);
+      continue;
+    }
     int64_t x = 0;
     for (; x + kRows <= width; x += kRows) {
       Operand<typename Dot::Unit> tile = row;
@@ -138,7 +157,8 @@ __attribute__((noinline)) void ConvolveRows(const InvertedResidualState<Dot>& st
   rows.out_stride = state.layout.hidden_stride;
   for (int i = 0; i < kRows; ++i) rows.out[i] = out + i * width * rows.out_stride;
   for (int v = 0; v < kVectors; ++v) {
-    DepthwiseSpan<kStride, kRows, kScaledSilu>(rows, width, packed, AllLanes{});
+    constexpr Activation kActivation = kActivatesApart<Dot> ? Activation::kNone : kScaledSilu;
+    DepthwiseSpan<kStride, kRows, kActivation>(rows, width, packed, AllLanes{});
     packed += kDepthwiseVectors * Vec::kLanes;
     for (int i = 0; i < kRows + 2; ++i) rows.in[i] += Vec::kLanes;
     for (int i = 0; i < kRows; ++i) rows.out[i] += Vec::kLanes;
@@ -161,6 +181,16 @@ void BlockRows(const InvertedResidualState<Dot>& state, Range lacking, Range ban
   for (; y < band.end; ++y) {
     ConvolveRows<Dot, kStride, kVectors, 1>(state, y, packed, ring, out);
     out += state.args.output.width * state.layout.hidden_stride;
+  }
+}
+
+// The depthwise output's activation where it is yet to come.
+template <class Dot>
+void ActivateHidden(const InvertedResidualState<Dot>& state, int64_t pixels) {
+  const int64_t channels = state.layout.channels, stride = state.layout.hidden_stride;
+  const int64_t runs = channels == stride ? 1 : pixels;
+  for (int64_t i = 0; i < runs; ++i) {
+    ActivateInPlace<kScaledSilu>(state.hidden + i * stride, pixels / runs * channels / Vec::kLanes);
   }
 }
 
@@ -210,6 +240,7 @@ void InvertedResidualRows(const InvertedResidualArgs& args, Range rows, void* sc
       }
     });
     expanded = lacking.end;
+    if constexpr (kActivatesApart<Dot>) ActivateHidden(state, (band.end - band.begin) * args.output.width);
     if (args.shape.residual) {
       ProjectRows<Dot, true>(state, band);
     } else {
