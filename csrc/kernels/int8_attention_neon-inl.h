@@ -8,27 +8,31 @@ namespace {
 
 inline IntVec Max(IntVec a, IntVec b) { return {vmaxq_s32(a.v, b.v)}; }
 
-// The weights of four distances; see int8_exp2-inl.h.
-MVF_INLINE uint32x4_t Int8Exp2(Vec distance) {
-  const uint32x4_t limit = vdupq_n_u32(kDistanceLimit);
-  const uint32x4_t near = vcltq_f32(distance.v, vdupq_n_f32(kDistanceLimit));
-  const uint32x4_t steps = vbslq_u32(near, vcvtnq_u32_f32(distance.v), limit);
-  const uint32x4_t fraction = vandq_u32(vshlq_n_u32(steps, 16 - kDistanceBits), vdupq_n_u32(0xffff));
-  uint32x4_t missing = vshrq_n_u32(vmulq_n_u32(fraction, kExp2Cubic), 16);
-  missing = vshrq_n_u32(vmulq_u32(fraction, vsubq_u32(vdupq_n_u32(kExp2Quadratic), missing)), 16);
-  missing = vshrq_n_u32(vmulq_u32(fraction, vsubq_u32(vdupq_n_u32(kExp2Linear), missing)), 16);
-  const int32x4_t octaves = vreinterpretq_s32_u32(vshrq_n_u32(steps, kDistanceBits));
-  const uint32x4_t power = vshlq_u32(vsubq_u32(vdupq_n_u32(0x7fff), missing), vnegq_s32(octaves));
-  return vrshrq_n_u32(vshrq_n_u32(vmulq_n_u32(power, kLargestWeight), 14), 1);
+// Steps in the lower half of each lane. The sum rounds them.
+MVF_INLINE int16x8_t StepsOf(Vec distance) {
+  const float32x4_t limited = vminnmq_f32(distance.v, vdupq_n_f32(kDistanceLimit));
+  return vreinterpretq_s16_f32(vaddq_f32(limited, vdupq_n_f32(0x1.8p23f)));
+}
+
+// The weights of eight distances in steps; see int8_exp2-inl.h. A product of 15-bit numbers, doubled, keeps
+// its upper half.
+MVF_INLINE uint16x8_t Int8Exp2(int16x8_t steps) {
+  const int16x8_t fraction = vandq_s16(vshlq_n_s16(steps, 15 - kDistanceBits), vdupq_n_s16(0x7fff));
+  int16x8_t missing = vqdmulhq_n_s16(fraction, kExp2Cubic);
+  missing = vqdmulhq_s16(fraction, vsubq_s16(vdupq_n_s16(kExp2Quadratic), missing));
+  missing = vqdmulhq_s16(fraction, vsubq_s16(vdupq_n_s16(kExp2Linear), missing));
+  const int16x8_t octaves = vshrq_n_s16(steps, kDistanceBits);
+  const int16x8_t power = vshlq_s16(vsubq_s16(vdupq_n_s16(0x7fff), missing), vnegq_s16(octaves));
+  return vreinterpretq_u16_s16(vqrdmulhq_n_s16(power, kLargestWeight));
 }
 
 // A unit of weights in each lane from the distances of its keys.
 template <class Dot>
 MVF_INLINE IntVec WeightUnits(const Vec (&distance)[Dot::kUnit]) {
-  uint32x4_t units = Int8Exp2(distance[0]);
-  units = vsliq_n_u32(units, Int8Exp2(distance[1]), 8);
-  units = vsliq_n_u32(units, Int8Exp2(distance[2]), 16);
-  return {vreinterpretq_s32_u32(vsliq_n_u32(units, Int8Exp2(distance[3]), 24))};
+  static_assert(Dot::kUnit == 4, "a lane holds the weights of four keys");
+  const uint16x8_t even = Int8Exp2(vtrn1q_s16(StepsOf(distance[0]), StepsOf(distance[2])));
+  const uint16x8_t odd = Int8Exp2(vtrn1q_s16(StepsOf(distance[1]), StepsOf(distance[3])));
+  return {vreinterpretq_s32_u16(vsliq_n_u16(even, odd, 8))};
 }
 
 // The bytes that four vectors of sums become, those of a lane side by side.
@@ -59,7 +63,7 @@ inline void TransposeUnits(ByteVec rows[Vec::kLanes]) {
 // Bytes as the elements of a row that is multiplied.
 template <class Dot>
 void StoreElements(ByteVec bytes, typename Dot::Element* to) {
-  bytes.Store(to);
+  Dot::StoreElements(bytes, to);
 }
 
 // Bytes, less 128, as units of a panel; where a unit holds two of a lane's four bytes, the others go `stride`

@@ -21,10 +21,6 @@ struct Int8AttentionScales {
   float output_zero;
 };
 
-// One in each element of a unit.
-template <class Dot>
-constexpr int32_t kOnes = Dot::kUnit == 4 ? 0x01010101 : 0x00010001;
-
 // Weights p = 255 * exp(score - largest) in place of the scores, and what their sums make of the output's
 // multiplier.
 template <class Dot, int kVectors>
@@ -33,7 +29,6 @@ __attribute__((noinline)) void WeighKeys(int32_t* scores, int64_t keys, Int8Atte
   constexpr int kLanes = Vec::kLanes;
   constexpr int kWidth = kVectors * kLanes;
   const Vec scale = Vec::Set(scales.distance);
-  const IntVec ones = IntVec::Set(kOnes<Dot>);
   IntVec largest[kVectors], total[kVectors];
 #pragma GCC unroll 2
   for (int j = 0; j < kVectors; ++j) {
@@ -41,24 +36,27 @@ __attribute__((noinline)) void WeighKeys(int32_t* scores, int64_t keys, Int8Atte
     total[j] = IntVec::Set(0);
   }
   int32_t* weights = scores;
-  for (int64_t key = 0; key < keys; key += Dot::kUnit) {
+  const auto weigh = [&](int64_t key, int64_t present) __attribute__((always_inline)) {
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
       Vec distance[Dot::kUnit];
 #pragma GCC unroll 4
       for (int k = 0; k < Dot::kUnit; ++k) {
         distance[k] = Vec::Set(kDistanceLimit);
-        if (k == 0 || key + k < keys) {
+        if (k < present) {
           const IntVec score = IntVec::Load(scores + (key + k) * kWidth + kLanes * j);
           distance[k] = Mul(ToFloat(Sub(largest[j], score)), scale);
         }
       }
       const IntVec weight = WeightUnits<Dot>(distance);
-      total[j] = Dot::MulAdd(weight, ones, total[j]);
-      weight.Store(weights + kLanes * j);
+      total[j] = WeightedSums<Dot>::AddWeights(weight, total[j]);
+      WeightedSums<Dot>::Stored(weight).Store(weights + kLanes * j);
     }
     weights += kWidth;
-  }
+  };
+  int64_t key = 0;
+  for (; key + Dot::kUnit <= keys; key += Dot::kUnit) weigh(key, Dot::kUnit);
+  if (key < keys) weigh(key, keys - key);
 #pragma GCC unroll 2
   for (int j = 0; j < kVectors; ++j) {
     Div(Vec::Set(scales.output), ToFloat(total[j])).Store(statistics.multiplier + kLanes * j);

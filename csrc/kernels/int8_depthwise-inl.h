@@ -39,7 +39,8 @@ void PackInt8Depthwise(const Int8Weights& weights, const Requantization& requant
     const int64_t c = first + i;
     int8_t taps[9];
     for (int64_t tap = 0; tap < 9; ++tap) taps[tap] = weights.weight[tap * channels + c];
-    PackInt8Header(weights.bias, requantization, -zero * SumOfWeights(taps, 9), c, Vec::kLanes, units + i);
+    PackInt8Header(weights.bias, requantization, (kStoredLess<Dot> - zero) * SumOfWeights(taps, 9), c,
+                   Vec::kLanes, units + i);
     for (int row = 0; row < 3; ++row) {
       for (int vector = 0; vector < kTapVectors<Dot>; ++vector) {
         int8_t unit[Dot::kUnit];

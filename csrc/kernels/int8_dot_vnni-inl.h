@@ -36,6 +36,7 @@ struct Int8Dot : ByteUnits {
   }
 #endif
 };
+using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

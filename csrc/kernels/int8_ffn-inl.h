@@ -53,7 +53,7 @@ void StageHidden(const Int8FfnShape& shape, int64_t rows, const Int8FfnScratch& 
   for (int64_t i = 0; i < rows; ++i) {
     typename Dot::Element* const to = staged.down.elements + i * staged.down.stride;
     if constexpr (kReadsBytes) {
-      for (int64_t c = shape.hidden; c < staged.down.stride; ++c) to[c] = 0;
+      FinishBytes<Dot>(shape.hidden, staged.down.stride, to);
     } else {
       StageBytes<Dot>(staged.hidden + i * staged.hidden_stride, shape.hidden, staged.down.stride, to);
     }
@@ -73,17 +73,18 @@ inline void Int8FfnRun(const Int8FfnArgs& args, Range rows, void* scratch) {
     float* const stream = args.stream + m * args.stream_stride;
     for (int64_t i = 0; i < count; ++i) {
       const float* const row = stream + i * args.stream_stride;
-      QuantizeAndStage<Int8Dot>(row, shape.dim, Moments(row, shape.dim, shape.epsilon), quantizer,
-                                staged.up.bytes, staged.up.stride, staged.up.elements + i * staged.up.stride);
+      QuantizeAndStage<StagedDot>(row, shape.dim, Moments(row, shape.dim, shape.epsilon), quantizer,
+                                  staged.up.bytes, staged.up.stride,
+                                  staged.up.elements + i * staged.up.stride);
     }
     const ByteDestination to_hidden = {staged.hidden, staged.hidden_stride, nullptr, 0, 0.0f};
     MultiplyToBytes(*packed, to_hidden, [&](auto epilogue) {
-      Gemm<Int8Dot>(staged.up.AsOperand(), 0, count, shape.hidden, up, epilogue);
+      Gemm<StagedDot>(staged.up.AsOperand(), 0, count, shape.hidden, up, epilogue);
     });
-    StageHidden<Int8Dot>(shape, count, staged);
+    StageHidden<StagedDot>(shape, count, staged);
     const Destination<float> to_stream = {stream, args.stream_stride, stream, args.stream_stride};
-    Gemm<Int8Dot>(staged.down.AsOperand(), 0, count, shape.dim, down,
-                  FloatEpilogue<false>{to_stream, Activation::kNone, {}});
+    Gemm<StagedDot>(staged.down.AsOperand(), 0, count, shape.dim, down,
+                    FloatEpilogue<false>{to_stream, Activation::kNone, {}});
   }
 }
 

@@ -57,7 +57,7 @@ struct PixelRing {
 
   // Pixels never touch the padding, so that this is done once.
   void FillPadding(int32_t zero) const {
-    const Element element = static_cast<Element>(zero);
+    const Element element = static_cast<Element>(zero ^ kStoredLess<Dot>);
     Fill(data, row, element);
     const int64_t behind = (1 + width / Dot::kUnit) * kUnitElements<Dot>;
     for (int64_t i = 1; i <= vectors * slots; ++i) {

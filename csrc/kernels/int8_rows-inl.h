@@ -8,14 +8,23 @@ namespace {
 // Whether a row of bytes can be multiplied where it lies.
 constexpr bool kReadsBytes = sizeof(Int8Dot::Element) == 1;
 
-// Elements of a staged row: whole units.
-constexpr int64_t Int8Stride(int64_t channels) { return StagedStride<Int8Dot>(channels); }
+// What staged bytes are less: nothing, or 128, which is their uppermost bit's change.
+template <class Dot>
+constexpr uint8_t kStoredLess = RowUnits<Dot>::kStoredLess;
 
-// `count` bytes, and zeros behind them up to `padded`.
+// Elements of a staged row: whole units.
+constexpr int64_t Int8Stride(int64_t channels) { return StagedStride<StagedDot>(channels); }
+
+// `count` bytes as Dot reads them, and zeros behind them up to `padded`. `to` may be `from`.
 template <class Dot>
 void StageBytes(const uint8_t* from, int64_t count, int64_t padded, typename Dot::Element* to) {
   int64_t c = 0;
-  if constexpr (kReadsBytes) {
+  if constexpr (kStoredLess<Dot> != 0) {
+    for (; c + ByteVec::kBytes <= count; c += ByteVec::kBytes) {
+      Dot::StoreElements(ByteVec::Load(from + c), to + c);
+    }
+    for (; c < count; ++c) to[c] = from[c] ^ kStoredLess<Dot>;
+  } else if constexpr (kReadsBytes) {
     __builtin_memcpy(to, from, static_cast<size_t>(count));
     c = count;
   } else {
@@ -23,6 +32,13 @@ void StageBytes(const uint8_t* from, int64_t count, int64_t padded, typename Dot
     for (; c < count; ++c) to[c] = from[c];
   }
   for (; c < padded; ++c) to[c] = 0;
+}
+
+// What is left to do where a row's `count` bytes are in place.
+template <class Dot>
+void FinishBytes(int64_t count, int64_t padded, uint8_t* row) {
+  if constexpr (kStoredLess<Dot> != 0) return StageBytes<Dot>(row, count, padded, row);
+  for (int64_t c = count; c < padded; ++c) row[c] = 0;
 }
 
 // byte = clamp(round(fma(value, inverse_scale, zero)), 0, 255)
@@ -60,7 +76,7 @@ void QuantizeAndStage(const float* from, int64_t channels, RowMoments moments, Q
                       uint8_t* bytes, int64_t padded, typename Dot::Element* to) {
   if constexpr (kReadsBytes) {
     QuantizeRow(from, channels, moments, quantizer, to);
-    for (int64_t c = channels; c < padded; ++c) to[c] = 0;
+    FinishBytes<Dot>(channels, padded, to);
   } else {
     QuantizeRow(from, channels, moments, quantizer, bytes);
     StageBytes<Dot>(bytes, channels, padded, to);

@@ -28,16 +28,20 @@ void InterleavePlanes(const uint8_t* planes, int64_t plane_bytes, int64_t channe
     // Whole pixels at once, which the compiler turns into vectors.
     using Pixel = std::conditional_t<sizeof(Element) == 1, uint32_t, uint64_t>;
     constexpr int kShift = 8 * sizeof(Element);
+    constexpr Pixel kLess = Pixel{kStoredLess<Dot>} * (1 | Pixel{1} << kShift | Pixel{1} << (2 * kShift));
     const uint8_t* const second = planes + plane_bytes;
     const uint8_t* const third = second + plane_bytes;
     for (int64_t x = 0; x < pixels; ++x) {
       const Pixel pixel = planes[x] | Pixel{second[x]} << kShift | Pixel{third[x]} << (2 * kShift);
-      __builtin_memcpy(to + 4 * x, &pixel, sizeof(pixel));
+      const Pixel stored = pixel ^ kLess;
+      __builtin_memcpy(to + 4 * x, &stored, sizeof(stored));
     }
     return;
   }
   for (int64_t x = 0; x < pixels; ++x) {
-    for (int64_t c = 0; c < pitch; ++c) to[x * pitch + c] = c < channels ? planes[c * plane_bytes + x] : 0;
+    for (int64_t c = 0; c < pitch; ++c) {
+      to[x * pitch + c] = c < channels ? planes[c * plane_bytes + x] ^ kStoredLess<Dot> : 0;
+    }
   }
 }
 
@@ -65,18 +69,18 @@ inline void Int8StemRun(const Int8StemArgs& args, Range rows, void* scratch) {
   char* const start = static_cast<char*>(scratch);
   float* const floats = reinterpret_cast<float*>(start + parts.floats);
   uint8_t* const planes = reinterpret_cast<uint8_t*>(start + parts.planes);
-  const DirectBand band = MakeDirectBand<Int8Dot>(args.shape, args.output);
+  const DirectBand band = MakeDirectBand<StagedDot>(args.shape, args.output);
   const PaddingPixels padding = MakePadding(args.shape, band, start + parts.padding);
   const Quantizer quantizer = Quantizer::Of(args.shape.input_scale, args.shape.input_zero);
   const Image& image = args.input;
-  const auto gather = [&](int64_t y, Int8Dot::Element* row) {
+  const auto gather = [&](int64_t y, StagedDot::Element* row) {
     if (y < 0 || y >= image.height) return padding.CopyTo(row, band.columns);
     const int64_t pixels = Min(image.width, band.columns - 1);
     padding.CopyTo(row, 1);
     padding.CopyTo(row + (1 + pixels) * padding.pitch, band.columns - 1 - pixels);
     QuantizeImageRow(image, y, pixels, quantizer, floats, planes, parts.plane_bytes);
-    InterleavePlanes<Int8Dot>(planes, parts.plane_bytes, image.channels, pixels, padding.pitch,
-                              row + padding.pitch);
+    InterleavePlanes<StagedDot>(planes, parts.plane_bytes, image.channels, pixels, padding.pitch,
+                                row + padding.pitch);
   };
   Int8DirectRows(args.shape, args.packed, args.output, rows, scratch, gather);
 }

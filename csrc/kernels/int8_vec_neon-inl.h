@@ -20,7 +20,12 @@ struct IntVec {
 inline IntVec Sub(IntVec a, IntVec b) { return {vsubq_s32(a.v, b.v)}; }
 inline IntVec Mul(IntVec a, IntVec b) { return {vmulq_s32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec a) { return {vcvtq_f32_s32(a.v)}; }
-inline IntVec Round(Vec a) { return {vcvtnq_s32_f32(a.v)}; }
+// To the nearest whole number, halves to even, where |a| < 2^22; beyond, to one that is no nearer to zero
+// than 2^22, with a's sign. The sum rounds: a conversion would hold the pipe of those to floats.
+inline IntVec Round(Vec a) {
+  const float32x4_t shift = vdupq_n_f32(0x1.8p23f);
+  return {vqsubq_s32(vreinterpretq_s32_f32(vaddq_f32(a.v, shift)), vreinterpretq_s32_f32(shift))};
+}
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
 inline void Pin(IntVec&) {}
 

@@ -4,9 +4,19 @@
 namespace mvf {
 namespace {
 
+// One in each element of a unit.
+template <class Dot>
+constexpr int32_t kOnes = Dot::kUnit == 4 ? 0x01010101 : 0x00010001;
+
 // sum[channel, query] += sum_unit values[unit, channel] . weights[unit, query], for kRows channels.
 template <class Dot>
 struct WeightedSums {
+  // The sum of weights with a unit of them in each lane, and what of them is kept for Add.
+  static MVF_INLINE IntVec AddWeights(IntVec units, IntVec total) {
+    return Dot::MulAdd(units, IntVec::Set(kOnes<Dot>), total);
+  }
+  static MVF_INLINE IntVec Stored(IntVec units) { return units; }
+
   template <int kRows, int kVectors>
   static MVF_INLINE void Add(const int32_t* weights, const typename Dot::Unit* values, int64_t value_stride,
                              int64_t units, IntVec (&sum)[kRows][kVectors]) {

@@ -8,6 +8,15 @@ namespace {
 
 template <>
 struct WeightedSums<Int8Dot> {
+  static MVF_INLINE IntVec AddWeights(IntVec units, IntVec total) {
+    const uint32x4_t sum =
+        vdotq_u32(vreinterpretq_u32_s32(total.v), vreinterpretq_u8_s32(units.v), vdupq_n_u8(1));
+    return {vreinterpretq_s32_u32(sum)};
+  }
+  static MVF_INLINE IntVec Stored(IntVec units) {
+    return {veorq_s32(units.v, vreinterpretq_s32_s8(vdupq_n_s8(-128)))};
+  }
+
   // Units lie kInterleaved channels apart at least, so whole vectors of them may be read.
   template <int kRows, int kVectors>
   static MVF_INLINE void Add(const int32_t* weights, const uint32_t* values, int64_t value_stride,
@@ -19,8 +28,7 @@ struct WeightedSums<Int8Dot> {
       lacking = vdotq_s32(lacking, value, vdupq_n_s8(1));
 #pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) {
-        const IntVec bytes = IntVec::Load(weights + Vec::kLanes * j);
-        const int8x16_t weight = veorq_s8(vreinterpretq_s8_s32(bytes.v), vdupq_n_s8(-128));
+        const int8x16_t weight = vreinterpretq_s8_s32(IntVec::Load(weights + Vec::kLanes * j).v);
         ForEachLane<kRows>([&](auto lane) __attribute__((always_inline)) {
           constexpr int i = decltype(lane)::kValue;
           sum[i][j].v = vdotq_laneq_s32(sum[i][j].v, weight, value, i);
