@@ -4,7 +4,8 @@
     python benchmarks/on_cuda.py --models mobilevit_s --batch 256 --profile
 
 Same weights, same images, taking turns in one process: transformers and timm eager in both memory formats,
-each as torch.compile's max-autotune leaves it, and onnxruntime with its CUDA and TensorRT providers. Images
+each as torch.compile's max-autotune leaves it, and onnxruntime with its CUDA and TensorRT providers. With
+--precision int8 ours are the same weights rounded to bytes, and the peers compute in fp16. Images
 are on the device already; a time is the median of calls that wait for their answer. Memory is what a call
 adds at its peak, weights left out. With --profile, each of our kinds of steps beside its own bounds: bytes
 over the bandwidth, multiply-adds over the matrix rate that this device was measured to have.
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +30,15 @@ from torch import Tensor, nn
 from mobilevit_fast import _C, Session, list_models
 from mobilevit_fast.benchmark.interleave import Pace, interleave
 from mobilevit_fast.benchmark.peers import Assets
+from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
 from mobilevit_fast.cli.exits import BAD_INPUT
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.cuda import DeviceEngine
-from mobilevit_fast.lower import lower
-from mobilevit_fast.weights import Checkpoint, to_timm
+from mobilevit_fast.session import lower_to_plan
+from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, to_timm
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "int8": torch.float16}
 LAYOUTS = {"": torch.contiguous_format, " channels_last": torch.channels_last}
 PROVIDERS = {"onnxruntime CUDA": "CUDAExecutionProvider", "TensorRT": "TensorrtExecutionProvider"}
 
@@ -71,7 +74,8 @@ def measure(model: str, batch: int, arguments: argparse.Namespace) -> dict:
     """Prints and returns the figures of one model at one batch size."""
     checkpoint = random_checkpoint(model)
     images = random_images(batch, arguments.size, arguments.size)
-    session = Session(checkpoint, device="cuda", precision=arguments.precision)
+    ours = random_quantized(model) if arguments.precision == "int8" else checkpoint
+    session = Session(ours, device="cuda", precision=arguments.precision)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         assets = Assets(checkpoint, Path(folder))
         calls = {"ours": our_call(session, images)}
@@ -101,7 +105,7 @@ def measure(model: str, batch: int, arguments: argparse.Namespace) -> dict:
     print(table(["", "ms", "images/s", "times ours", "MiB/image", "error"], rows))
     figures = {"model": model, "batch": batch, "seconds": seconds, "memory": memory, "errors": errors}
     if arguments.profile:
-        figures["steps"] = profile(checkpoint, images, arguments.precision)
+        figures["steps"] = profile(ours, images, arguments.precision)
     return figures
 
 
@@ -185,7 +189,11 @@ def onnxruntime_calls(assets: Assets, images: np.ndarray, precision: str) -> dic
     for name, provider in PROVIDERS.items():
         if provider not in onnxruntime.get_available_providers():
             continue
-        half = {"trt_fp16_enable": "1"} if provider.startswith("Tensorrt") and precision == "fp16" else {}
+        half = (
+            {"trt_fp16_enable": "1"}
+            if provider.startswith("Tensorrt") and DTYPES[precision] == torch.float16
+            else {}
+        )
         runtime = onnxruntime.InferenceSession(
             str(assets.onnx(images.shape)), providers=[(provider, half), "CUDAExecutionProvider"]
         )
@@ -213,11 +221,11 @@ def bound_call(runtime, x: Tensor, classes: int) -> Call:
 # ---- where our time goes
 
 
-def profile(checkpoint: Checkpoint, images: np.ndarray, precision: str) -> list[dict]:
+def profile(checkpoint: Checkpoint | QuantizedCheckpoint, images: np.ndarray, precision: str) -> list[dict]:
     """Prints and returns what each kind of step takes, beside what the device could do."""
-    bandwidth, rate = measured_bandwidth(), measured_rate(DTYPES[precision])
+    bandwidth, rate = measured_bandwidth(), measured_rate(precision)
     kinds: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "macs": 0, "bytes": 0, "steps": 0})
-    engine = DeviceEngine(lower(checkpoint.config, checkpoint.tensors), precision, device=0)
+    engine = DeviceEngine(lower_to_plan(checkpoint, "fp32"), precision, device=0)
     for step in engine.profile(images):
         kind = kinds[step["kind"]]
         kind["steps"] += 1
@@ -243,11 +251,16 @@ def measured_bandwidth() -> float:
     return 2 * source.numel() / seconds
 
 
-def measured_rate(dtype: torch.dtype) -> float:
+def measured_rate(precision: str) -> float:
     """Multiply-adds a second of a large product of random matrices."""
     size = 8192
-    a, b = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
-    seconds = interleave({"product": lambda: finish(lambda: a @ b)}, Pace(rounds=3))["product"]
+    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
+    if precision == "int8":
+        a, b = (matrix.mul(40).to(torch.int8) for matrix in (a, b.T))
+        multiply = partial(torch._int_mm, a, b.T)
+    else:
+        multiply = partial(torch.mm, a.to(DTYPES[precision]), b.to(DTYPES[precision]))
+    seconds = interleave({"product": lambda: finish(multiply)}, Pace(rounds=3))["product"]
     return size**3 / seconds
 
 

@@ -13,8 +13,11 @@ import pytest
 import torch
 
 from mobilevit_fast import _C, Session, create_model, cuda, optimize
+from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
 from mobilevit_fast.lower import OUTPUTS, lower
+from mobilevit_fast.lower_quantized import lower_quantized
+from mobilevit_fast.weights import LayerFormat
 
 WHY_NOT = _C.why_no_cuda()
 needs_cuda = pytest.mark.skipif(bool(WHY_NOT), reason=f"CUDA: {WHY_NOT}")
@@ -57,6 +60,48 @@ def test_the_benchmark_says_why_it_cannot_run():
     assert ended.stderr.startswith(f"this benchmark needs a CUDA device: {WHY_NOT}")
 
 
+class KeptEngine:
+    """In place of `DeviceEngine`: keeps what it was asked for."""
+
+    def __init__(self, plan, precision, device):
+        self.plan, self.kernels = plan, precision
+
+
+@pytest.fixture
+def keeps_engines(monkeypatch):
+    monkeypatch.setattr(cuda, "device_number", lambda device: 0)
+    monkeypatch.setattr(cuda, "DeviceEngine", KeptEngine)
+
+
+FLOAT, DYNAMIC = LayerFormat("fp32", "float"), LayerFormat("int8", "dynamic")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "wanted", "precision", "kernels"),
+    [
+        (random_quantized("mobilevit_xxs"), None, "int8", "int8"),
+        (random_quantized("mobilevit_xxs"), "int8", "int8", "int8"),
+        (random_quantized("mobilevit_xxs", formats={"classifier": FLOAT}), None, "mixed", "int8"),
+        (random_checkpoint("mobilevit_xxs"), None, "fp16", "fp16"),
+        (random_checkpoint("mobilevit_xxs"), "bf16", "bf16", "bf16"),
+    ],
+    ids=["bytes", "bytes by name", "mixed", "floats", "floats by name"],
+)
+def test_sessions_choose_kernels_by_the_model(checkpoint, wanted, precision, kernels, keeps_engines):
+    session = Session(checkpoint, device="cuda", precision=wanted)
+    assert session.precision == precision
+    assert session._engine.kernels == kernels
+    on_bytes = any(step["kind"].startswith("int8_") for step in session._engine.plan["steps"])
+    assert on_bytes == (kernels == "int8")
+
+
+def test_precisions_that_are_not_the_models_are_refused(keeps_engines):
+    with pytest.raises(ValueError, match="computes in int8; leave out precision='fp16'"):
+        Session(random_quantized("mobilevit_xxs"), device="cuda", precision="fp16")
+    with pytest.raises(ValueError, match="is not quantised"):
+        Session(random_checkpoint("mobilevit_xxs"), device="cuda", precision="int8")
+
+
 # ---- with a device
 
 
@@ -70,6 +115,44 @@ def test_logits_are_the_cpus(model, precision):
         images = random_images(*shape)
         for _ in range(2):  # recorded, then repeated
             assert relative_error(device.run(images), host.run(images)) < BOUNDS[precision]
+
+
+@needs_cuda
+@pytest.mark.parametrize("model", ["mobilevit_xxs", "mobilevit_xs", "mobilevit_s"])
+def test_logits_of_bytes_are_the_cpus_bit_for_bit(model):
+    checkpoint = random_quantized(model)
+    host, device = Session(checkpoint, isa="scalar"), Session(checkpoint, device="cuda")
+    assert device.precision == "int8"
+    for shape in SIZES:
+        images = random_images(*shape)
+        for _ in range(2):  # recorded, then repeated
+            np.testing.assert_array_equal(device.run(images), host.run(images))
+
+
+@needs_cuda
+def test_every_output_of_bytes_is_the_cpus():
+    plan = lower_quantized(random_quantized("mobilevit_xs"), outputs=OUTPUTS)
+    images = random_images(2, 96, 72)
+    expected = _C.Engine(plan, isa="scalar", precision="int8").run(images)
+    actual = _C.CudaEngine(plan, precision="int8").run(images)
+    for name, ours, wanted in zip(OUTPUTS, actual, expected, strict=True):
+        np.testing.assert_array_equal(ours, wanted, err_msg=name)
+
+
+@needs_cuda
+def test_float_layers_run_beside_those_on_bytes():
+    checkpoint = random_quantized("mobilevit_xxs", formats={"classifier": FLOAT})
+    images = random_images(3, 64, 64)
+    device = Session(checkpoint, device="cuda")
+    assert device.precision == "mixed"
+    assert relative_error(device.run(images), Session(checkpoint, isa="scalar").run(images)) < 1e-5
+
+
+@needs_cuda
+def test_models_that_quantise_dynamically_are_refused():
+    dynamic = random_quantized("mobilevit_xxs", formats={"classifier": DYNAMIC})
+    with pytest.raises(ValueError, match=r"'classifier'.*dynamic quantisation; use device='cpu'"):
+        Session(dynamic, device="cuda")
 
 
 @needs_cuda

@@ -18,8 +18,7 @@ class BlockSums {
 
   // Sums of the column tiles first_tile to first_tile + kMaxColumnTiles that the product has.
   MVF_DEVICE BlockSums(int first_tile, int columns)
-      : first_tile_(first_tile + WarpIndex() % kTurn),
-        tiles_(static_cast<int>(DivideUp(columns, kTileColumns))) {
+      : first_tile_(first_tile + WarpIndex() % kTurn), tiles_(Product::TilesOf(columns)) {
     MVF_UNROLL
     for (int j = 0; j < kTiles; ++j) {
       sums_[j][0].Clear();
@@ -29,16 +28,17 @@ class BlockSums {
 
   // Adds the product of rows[64][pitch] in shared memory and weights of `depth_tiles` tiles of depth, from
   // `depth_tile` on. Only the first `row_count` rows count: tiles without any of them are left out.
-  MVF_DEVICE void Add(const Element* rows, int pitch, int row_count, const PackedMatrix<Element>& weights,
-                      int depth_tile, int depth_tiles) {
+  template <class Weights>
+  MVF_DEVICE void Add(const Element* rows, int pitch, int row_count, const Weights& weights, int depth_tile,
+                      int depth_tiles) {
     const int first_row = FirstRow();
     if (first_row >= row_count) return;
     const bool both = first_row + 16 < row_count;
     MVF_NO_UNROLL
     for (int tile = 0; tile < depth_tiles; ++tile) {
       MVF_UNROLL
-      for (int i = 0; i < kTileDepth / Product::kDepth; ++i) {
-        const Element* from = rows + first_row * pitch + tile * kTileDepth + i * Product::kDepth;
+      for (int i = 0; i < Product::kPackedDepth / Product::kDepth; ++i) {
+        const Element* from = rows + first_row * pitch + tile * Product::kPackedDepth + i * Product::kDepth;
         typename Product::A upper, lower;
         Product::LoadRows(upper, from, pitch);
         if (both) Product::LoadRows(lower, from + 16 * pitch, pitch);
@@ -61,7 +61,7 @@ class BlockSums {
     MVF_UNROLL
     for (int j = 0; j < kTiles; ++j) {
       if (Tile(j) >= tiles_) break;
-      const int column = Tile(j) * kTileColumns + SumsColumn();
+      const int column = Product::ColumnOf(Tile(j));
       MVF_UNROLL
       for (int i = 0; i < 2; ++i) {
         const int row = FirstRow() + i * 16 + SumsRow();
@@ -77,7 +77,7 @@ class BlockSums {
 
   const int first_tile_;
   const int tiles_;
-  Sums sums_[kTiles][2];
+  typename Product::Total sums_[kTiles][2];
 };
 
 }  // namespace mvf::cuda

@@ -4,23 +4,11 @@
 // image, and rows are those of one image. Weights are packed on the host and copied as they are.
 #pragma once
 
+#include "cuda/cuda_int8_kernels.h"
+#include "cuda/cuda_run.h"
 #include "kernels/kernel_table.h"
 
 namespace mvf {
-
-struct CudaRun {
-  void* stream = nullptr;  // a cudaStream_t
-  int64_t images = 1;
-  int64_t image_stride = 0;  // of the stem's images, in floats
-  int multiprocessors = 1;   // of the device
-  size_t shared_bytes = 0;   // that one block may have
-};
-
-// Enqueues. Throws std::invalid_argument for an operation too wide for the device, cuda::CudaError.
-template <class Args>
-struct CudaKernel {
-  void (*run)(const Args&, const CudaRun&);
-};
 
 // output[n, c, y, x] = map[n, y, x, c] as float, for each image; a vector is a map of one pixel.
 struct PlanarArgs {
@@ -47,6 +35,7 @@ struct CudaTable {
   CudaKernel<ResizeArgs> resize;
   CudaKernel<GlobalPoolArgs> global_pool;
   CudaKernel<PlanarArgs> planar;
+  const CudaInt8Kernels* int8 = nullptr;  // beside float elements, or null
 };
 
 // Heads wider than this many channels are refused.
@@ -55,5 +44,6 @@ constexpr int64_t kMaxCudaHeadDim = 64;
 const CudaTable& CudaTableF16();
 const CudaTable& CudaTableBf16();
 const CudaTable& CudaTableF32();
+const CudaTable& CudaTableInt8();
 
 }  // namespace mvf

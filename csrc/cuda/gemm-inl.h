@@ -40,6 +40,22 @@ struct Epilogue {
     if (column + 1 < columns) to[1] = Narrow<Out>(second + (from ? Widen(from[1]) : 0.0f));
   }
 
+  // A warp's sums, which begin at that row and tile of columns.
+  template <int kRowTiles, int kColumnTiles>
+  MVF_DEVICE void StoreAll(int64_t first_row, int column_tile,
+                           const Sums (&sums)[kRowTiles][kColumnTiles]) const {
+    MVF_UNROLL
+    for (int i = 0; i < kRowTiles; ++i) {
+      const int64_t row = first_row + i * 16 + SumsRow();
+      MVF_UNROLL
+      for (int j = 0; j < kColumnTiles; ++j) {
+        const int column = (column_tile + j) * kTileColumns + SumsColumn();
+        Store(row, column, sums[i][j].value[0], sums[i][j].value[1]);
+        Store(row + 8, column, sums[i][j].value[2], sums[i][j].value[3]);
+      }
+    }
+  }
+
   // Sums of (row, column) and its right neighbour.
   MVF_DEVICE void Store(int64_t row, int column, float first, float second) const {
     if (row >= rows || column >= columns) return;
@@ -57,25 +73,28 @@ struct Epilogue {
   }
 };
 
-template <class ElementOf, class TileOf, template <class, class> class SourceOf>
+template <class ElementOf, class TileOf, template <class, class> class SourceOf,
+          class WeightsOf = PackedMatrix<ElementOf>, class EpilogueOf = cuda::Epilogue<ElementOf>>
 struct GemmKernel {
   using Element = ElementOf;
+  using Weights = WeightsOf;
+  using Epilogue = EpilogueOf;
   using Tile = TileOf;
   using Source = SourceOf<Element, Tile>;
   using Product = Matrix<Element>;
   using Share = StageShare<Element, Tile>;
   static constexpr int kThreads = Tile::kThreads;
-  static constexpr int kBlocksPerMultiprocessor = sizeof(Element) == 2 ? 3 : 1;
+  static constexpr int kBlocksPerMultiprocessor = sizeof(Element) <= 2 ? 3 : 1;
   static constexpr int kStages = 4;
   static constexpr int kStageElements = Tile::kRows * Share::kPitch;
-  static constexpr int kFragments = kTileDepth / Product::kDepth;
+  static constexpr int kFragments = Product::kPackedDepth / Product::kDepth;
   static constexpr size_t kSharedBytes =
       static_cast<size_t>(kStages) * kStageElements * sizeof(Element) + Source::kSharedBytes;
 
   struct Args {
     typename Source::Args source;
-    PackedMatrix<Element> weights;
-    Epilogue<Element> epilogue;
+    Weights weights;
+    Epilogue epilogue;
     int column_blocks;
   };
 
@@ -97,7 +116,7 @@ struct GemmKernel {
       if (tile < tiles) source.Load(tile, stages + tile * kStageElements);
       CommitCopies();
     }
-    Sums sums[Tile::kRowTiles][Tile::kColumnTiles];
+    Total sums[Tile::kRowTiles][Tile::kColumnTiles];
     MVF_UNROLL
     for (int i = 0; i < Tile::kRowTiles; ++i) {
       MVF_UNROLL
@@ -122,28 +141,21 @@ struct GemmKernel {
         MultiplyFragment(rows + i * Product::kDepth, columns[i], sums);
       }
     }
-    MVF_UNROLL
-    for (int i = 0; i < Tile::kRowTiles; ++i) {
-      const int64_t row = first_row + warp_row + i * 16 + SumsRow();
-      MVF_UNROLL
-      for (int j = 0; j < Tile::kColumnTiles; ++j) {
-        const int column = (column_tile + j) * kTileColumns + SumsColumn();
-        args.epilogue.Store(row, column, sums[i][j].value[0], sums[i][j].value[1]);
-        args.epilogue.Store(row + 8, column, sums[i][j].value[2], sums[i][j].value[3]);
-      }
-    }
+    args.epilogue.StoreAll(first_row + warp_row, column_tile, sums);
   }
 
  private:
+  using Total = typename Product::Total;
+
   // While the warp waits for its rows; in float they would take too many registers.
-  static constexpr bool kWeightsEarly = sizeof(Element) == 2;
+  static constexpr bool kWeightsEarly = sizeof(Element) <= 2;
 
   struct Columns {
     typename Product::B tiles[Tile::kColumnTiles];
   };
 
-  static MVF_DEVICE void LoadColumns(Columns& columns, const PackedMatrix<Element>& weights, int column_tile,
-                                     int tile, int fragment) {
+  static MVF_DEVICE void LoadColumns(Columns& columns, const Weights& weights, int column_tile, int tile,
+                                     int fragment) {
     MVF_UNROLL
     for (int j = 0; j < Tile::kColumnTiles; ++j) {
       Product::LoadPacked(columns.tiles[j], weights.Tile(column_tile + j, tile), fragment);
@@ -151,7 +163,7 @@ struct GemmKernel {
   }
 
   static MVF_DEVICE void MultiplyFragment(const Element* rows, const Columns& columns,
-                                          Sums (&sums)[Tile::kRowTiles][Tile::kColumnTiles]) {
+                                          Total (&sums)[Tile::kRowTiles][Tile::kColumnTiles]) {
     MVF_UNROLL
     for (int i = 0; i < Tile::kRowTiles; ++i) {
       typename Product::A fragment;

@@ -1,4 +1,4 @@
-// Where the rows of a matrix product come from: each source brings kTileDepth columns of a block's rows into
+// Where the rows of a matrix product come from: each source brings a tile's depth of a block's rows into
 // a stage of shared memory, in order of depth, zeros where there is nothing.
 #pragma once
 
@@ -21,8 +21,9 @@ struct GemmTile {
 // How the threads of a block share a stage: each brings the same sixteen bytes of several rows.
 template <class Element, class Tile>
 struct StageShare {
-  static constexpr int kPitch = kTileDepth + kUnit<Element>;
-  static constexpr int kUnits = kTileDepth / kUnit<Element>;
+  static constexpr int kDepth = Matrix<Element>::kPackedDepth;
+  static constexpr int kPitch = kDepth + kUnit<Element>;
+  static constexpr int kUnits = kDepth / kUnit<Element>;
   static constexpr int kRowStep = Tile::kThreads / kUnits;
   static constexpr int kVisits = Tile::kRows / kRowStep;
   static_assert(Tile::kRows % kRowStep == 0, "threads must share the rows evenly");
@@ -132,7 +133,8 @@ class NormalizedSource {
 
 // The windows of a 3x3 convolution with padding 1, a row for each output pixel: depth runs over the taps,
 // then over the channels that Pixels has. Pixels::Unit(n, y, x, c) gives sixteen bytes of neighbouring
-// channels, Pixels::At one element.
+// channels, Pixels::At one element; kOutside says that a map is surrounded by Pixels::Outside(c), of
+// which StoreOutside writes sixteen bytes, and not by zeros.
 template <class Pixels>
 struct WindowArgs {
   Pixels pixels;
@@ -176,6 +178,12 @@ class WindowSource {
       if (Pixels::kHasUnits && args_.pixels.whole_units) {
         const int y = tops_[visit] + tap_ / 3, x = lefts_[visit] + tap_ % 3;
         const bool there = IsInside(tap_, y, x);
+        if constexpr (Pixels::kOutside) {
+          if (!there) {
+            args_.pixels.StoreOutside(to, channel_);
+            continue;
+          }
+        }
         CopyAsync<16>(to,
                       args_.pixels.Unit(there ? images_[visit] : 0, there ? y : 0, there ? x : 0,
                                         there ? channel_ : 0, args_.height, args_.width),
@@ -184,7 +192,7 @@ class WindowSource {
         LoadElements(visit, to);
       }
     }
-    channel_ += kTileDepth;
+    channel_ += Share::kDepth;
     CarryChannels();
   }
 
@@ -206,8 +214,13 @@ class WindowSource {
     int tap = tap_, channel = channel_;
     for (int i = 0; i < kUnit<Element>; ++i) {
       const int y = tops_[visit] + tap / 3, x = lefts_[visit] + tap % 3;
-      to[i] = IsInside(tap, y, x) ? args_.pixels.At(images_[visit], y, x, channel, args_.height, args_.width)
-                                  : Element{};
+      if (IsInside(tap, y, x)) {
+        to[i] = args_.pixels.At(images_[visit], y, x, channel, args_.height, args_.width);
+      } else if constexpr (Pixels::kOutside) {
+        to[i] = args_.pixels.Outside(channel);
+      } else {
+        to[i] = Element{};
+      }
       if (++channel == args_.pixels.channels()) {
         channel = 0;
         ++tap;
@@ -227,6 +240,7 @@ class WindowSource {
 template <class Element>
 struct MapPixels {
   static constexpr bool kHasUnits = true;
+  static constexpr bool kOutside = false;
   const Element* first;
   const Element* second;
   int first_channels;
@@ -248,6 +262,7 @@ struct MapPixels {
 template <class Element>
 struct ImagePixels {
   static constexpr bool kHasUnits = false;
+  static constexpr bool kOutside = false;
   static constexpr bool whole_units = false;
   const float* data;
   int64_t image_stride;

@@ -49,15 +49,14 @@ using SmallTile = GemmTile<2, 2, 1, 2>;  // 32 x 32: more blocks where there are
 template <class Element>
 using LargeTile = GemmTile<2, 2, sizeof(Element) == 2 ? 4 : 2, 4>;
 
-template <class Tile, class Element>
-int64_t BlocksOf(const Epilogue<Element>& epilogue) {
+template <class Tile, class Epilogue>
+int64_t BlocksOf(const Epilogue& epilogue) {
   return DivideUp(epilogue.rows, Tile::kRows) * DivideUp(epilogue.columns, Tile::kColumns);
 }
 
 template <class Kernel>
-void LaunchGemm(const typename Kernel::Source::Args& source,
-                const PackedMatrix<typename Kernel::Element>& weights,
-                const Epilogue<typename Kernel::Element>& epilogue, const CudaRun& run) {
+void LaunchGemm(const typename Kernel::Source::Args& source, const typename Kernel::Weights& weights,
+                const typename Kernel::Epilogue& epilogue, const CudaRun& run) {
   using Tile = typename Kernel::Tile;
   const typename Kernel::Args args = {source, weights, epilogue,
                                       Narrowed(DivideUp(epilogue.columns, Tile::kColumns))};
@@ -172,8 +171,8 @@ void RunStem(const StemArgs& args, const CudaRun& run) {
 }
 
 // The largest tile of output pixels that fits and leaves no multiprocessor idle, else the smallest.
-template <class Kernel>
-HaloTile ChooseTile(const InvertedResidualArgs& args, const CudaRun& run) {
+template <class Kernel, class Args>
+HaloTile ChooseTile(const Args& args, const CudaRun& run) {
   const auto stride = static_cast<int>(args.shape.stride);
   const HaloTile smallest(4, 4, stride);
   for (const auto& [height, width] : {std::pair{8, 8}, {4, 8}}) {
@@ -272,13 +271,16 @@ void LaunchAttention(const AttentionArgs& args, const CudaRun& run) {
                        Kernel::SharedBytes(static_cast<int>(warps)), run);
 }
 
+inline void CheckHeadDim(int64_t head_dim) {
+  if (head_dim <= kMaxCudaHeadDim) return;
+  throw std::invalid_argument("attention heads of " + std::to_string(head_dim) +
+                              " channels; CUDA kernels take at most " + std::to_string(kMaxCudaHeadDim));
+}
+
 template <class Element>
 void RunAttention(const AttentionArgs& args, const CudaRun& run) {
   const int64_t head_dim = args.output.channels / args.heads;
-  if (head_dim > kMaxCudaHeadDim) {
-    throw std::invalid_argument("attention heads of " + std::to_string(head_dim) +
-                                " channels; CUDA kernels take at most " + std::to_string(kMaxCudaHeadDim));
-  }
+  CheckHeadDim(head_dim);
   if (head_dim <= 16) return LaunchAttention<Element, 16>(args, run);
   if (head_dim <= 32) return LaunchAttention<Element, 32>(args, run);
   if (head_dim <= 48) return LaunchAttention<Element, 48>(args, run);
@@ -303,9 +305,9 @@ void RunLayerNorm(const LayerNormArgs& args, const CudaRun& run) {
   LaunchBlocks<Kernel>(launch, DivideUp(rows, Kernel::kRows), Kernel::kThreads, 0, run);
 }
 
-template <class Element>
+template <class Kernel>
 void LaunchResize(const ResizeArgs& args, const CudaRun& run) {
-  using Kernel = ResizeKernel<Element>;
+  using Element = typename Kernel::Element;
   const Map &input = args.input, &output = args.output;
   const int64_t elements = run.images * output.height * output.width * output.channels;
   const typename Kernel::Args launch = {static_cast<const Element*>(input.data),
@@ -321,7 +323,8 @@ void LaunchResize(const ResizeArgs& args, const CudaRun& run) {
 
 template <class Element>
 void RunResize(const ResizeArgs& args, const CudaRun& run) {
-  args.type == DType::kF32 ? LaunchResize<float>(args, run) : LaunchResize<Element>(args, run);
+  args.type == DType::kF32 ? LaunchResize<ResizeKernel<float>>(args, run)
+                           : LaunchResize<ResizeKernel<Element>>(args, run);
 }
 
 template <class Element>

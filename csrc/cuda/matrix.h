@@ -12,11 +12,13 @@ namespace mvf::cuda {
 MVF_DEVICE int LaneIndex() { return ThreadIndex() % kWarp; }
 MVF_DEVICE int WarpIndex() { return ThreadIndex() / kWarp; }
 
-struct Sums {
-  float value[4];  // (row, column), (row, column + 1), (row + 8, column), (row + 8, column + 1)
+template <class Value>
+struct SumsOf {
+  Value value[4];  // (row, column), (row, column + 1), (row + 8, column), (row + 8, column + 1)
 
-  MVF_DEVICE void Clear() { value[0] = value[1] = value[2] = value[3] = 0.0f; }
+  MVF_DEVICE void Clear() { value[0] = value[1] = value[2] = value[3] = Value{}; }
 };
+using Sums = SumsOf<float>;
 MVF_DEVICE int SumsRow() { return LaneIndex() / 4; }
 MVF_DEVICE int SumsColumn() { return LaneIndex() % 4 * 2; }
 
@@ -31,10 +33,19 @@ constexpr int kPackedColumns = 64;
 template <class Element>
 constexpr int kUnit = 16 / static_cast<int>(sizeof(Element));  // elements of sixteen bytes
 
+// Columns as they come: tile by tile.
+struct ColumnsInOrder {
+  static MVF_DEVICE int TilesOf(int columns) { return (columns + kTileColumns - 1) / kTileColumns; }
+  // The first of the two columns that this lane holds of a tile.
+  static MVF_DEVICE int ColumnOf(int tile) { return tile * kTileColumns + SumsColumn(); }
+};
+
 // 16-bit elements: tensor cores.
 template <class Element>
-struct Matrix {
-  static constexpr int kDepth = 16;  // k of one product
+struct Matrix : ColumnsInOrder {
+  using Total = Sums;
+  static constexpr int kDepth = 16;                // k of one product
+  static constexpr int kPackedDepth = kTileDepth;  // of a tile of weights
   struct A {
     uint32_t pairs[4];
   };
@@ -82,8 +93,10 @@ struct Matrix {
 
 // float: plain multiply-adds in full precision, for parity. A lane has all of k for its rows and columns.
 template <>
-struct Matrix<float> {
+struct Matrix<float> : ColumnsInOrder {
+  using Total = Sums;
   static constexpr int kDepth = 8;
+  static constexpr int kPackedDepth = kTileDepth;
   struct A {
     float rows[2][kDepth];
   };

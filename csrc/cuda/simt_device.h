@@ -49,6 +49,7 @@ void Launch(const typename Kernel::Args& args, const LaunchShape& shape, Stream 
 // ---- within a warp, all of whose lanes must call together -----------------------------------------------
 
 MVF_DEVICE float ShuffleXor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+MVF_DEVICE int32_t ShuffleXor(int32_t value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 MVF_DEVICE float ShuffleFrom(float value, int lane) { return __shfl_sync(0xffffffffu, value, lane); }
 
 MVF_DEVICE uint32_t SharedAddress(const void* pointer) {
@@ -90,6 +91,24 @@ MVF_DEVICE void MultiplyFragments(float (&sums)[4], const uint32_t (&a)[4], cons
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// The same of bytes, exact in 32 bits: [16 x 32] * [32 x 8] in the fragments of PTX's mma.m16n8k32.
+MVF_DEVICE void MultiplyFragments(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                  UnsignedBySigned) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+MVF_DEVICE void MultiplyFragments(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                  SignedByUnsigned) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
@@ -147,14 +166,43 @@ MVF_DEVICE uint32_t NarrowPair(float low, float high, Bf16) {
 
 // A word at a multiple of four bytes, two floats at a multiple of eight, sixteen bytes at a multiple of that.
 MVF_DEVICE uint32_t LoadWord(const void* from) { return *static_cast<const uint32_t*>(from); }
+MVF_DEVICE void StoreShort(void* to, uint32_t bits) {
+  *static_cast<uint16_t*>(to) = static_cast<uint16_t>(bits);
+}
 MVF_DEVICE void StoreWord(void* to, uint32_t word) { *static_cast<uint32_t*>(to) = word; }
 MVF_DEVICE void StoreFloats(float* to, float first, float second) {
   *reinterpret_cast<float2*>(to) = make_float2(first, second);
 }
 MVF_DEVICE float2 LoadFloats(const float* from) { return *reinterpret_cast<const float2*>(from); }
+MVF_DEVICE uint4 Load16(const void* from) { return *static_cast<const uint4*>(from); }
+MVF_DEVICE void Store8(void* to, uint2 words) { *static_cast<uint2*>(to) = words; }
 MVF_DEVICE void Store16(void* to, uint4 words) { *static_cast<uint4*>(to) = words; }
 
 MVF_DEVICE float BitsAsFloat(uint32_t bits) { return __uint_as_float(bits); }
+
+// Bytes of low (numbers 0 to 3) and high (4 to 7): byte i of the result is the one that digit i of `numbers`,
+// a hexadecimal number, names.
+MVF_DEVICE uint32_t PickBytes(uint32_t low, uint32_t high, uint32_t numbers) {
+  return __byte_perm(low, high, numbers);
+}
+
+// sum + the products of four unsigned bytes and four signed ones.
+MVF_DEVICE int32_t AddProducts(uint32_t bytes, uint32_t signed_bytes, int32_t sum) {
+  int32_t result;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(bytes), "r"(signed_bytes), "r"(sum));
+  return result;
+}
+
+// Each rounded to the nearest, and none joined with another, as a compiler would.
+MVF_DEVICE float Add(float a, float b) { return __fadd_rn(a, b); }
+MVF_DEVICE float Subtract(float a, float b) { return __fsub_rn(a, b); }
+MVF_DEVICE float Multiply(float a, float b) { return __fmul_rn(a, b); }
+MVF_DEVICE float Divide(float a, float b) { return __fdiv_rn(a, b); }
+MVF_DEVICE float SquareRoot(float value) { return __fsqrt_rn(value); }
+MVF_DEVICE float FusedMultiplyAdd(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+MVF_DEVICE float ToReal(int32_t value) { return __int2float_rn(value); }
+// Halves to the even neighbour; at most the largest number of 32 bits, or the least.
+MVF_DEVICE int32_t RoundToInt(float value) { return __float2int_rn(value); }
 
 // To about a unit in the last place.
 MVF_DEVICE float Exp2(float value) {

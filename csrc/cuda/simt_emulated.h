@@ -47,9 +47,9 @@ void CheckAligned(const void* address, size_t bytes);
 void RunGrid(const LaunchShape& shape, Stream stream, std::function<void()> thread);
 
 struct Shuffled {
-  float value;
+  uint32_t bits;
   int from;
-  float result;
+  uint32_t result;
 };
 void Shuffle(void* const* lanes);
 
@@ -69,6 +69,14 @@ struct Fragments {
 template <class Element>
 void MultiplyAll(void* const* lanes);
 
+struct ByteFragments {
+  int32_t* sums;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+template <class Signs>
+void MultiplyAllBytes(void* const* lanes);
+
 }  // namespace emulator
 
 inline int ThreadIndex() { return emulator::ThreadIndex(); }
@@ -82,12 +90,16 @@ void Launch(const typename Kernel::Args& args, const LaunchShape& shape, Stream 
   emulator::RunGrid(shape, stream, [args] { Kernel::Run(args); });
 }
 
-inline float ShuffleFrom(float value, int lane) {
-  emulator::Shuffled shuffled{value, lane, 0};
+inline uint32_t ShuffleBits(uint32_t bits, int lane) {
+  emulator::Shuffled shuffled{bits, lane, 0};
   emulator::MeetWarp(&shuffled, emulator::Shuffle);
   return shuffled.result;
 }
+inline float ShuffleFrom(float value, int lane) { return FloatOf(ShuffleBits(BitsOf(value), lane)); }
 inline float ShuffleXor(float value, int mask) { return ShuffleFrom(value, ThreadIndex() % kWarp ^ mask); }
+inline int32_t ShuffleXor(int32_t value, int mask) {
+  return static_cast<int32_t>(ShuffleBits(static_cast<uint32_t>(value), ThreadIndex() % kWarp ^ mask));
+}
 
 template <size_t kCount>
 void LoadMatrices(uint32_t (&to)[kCount], const void* row) {
@@ -103,6 +115,12 @@ template <class Element>
 void MultiplyFragments(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Element) {
   emulator::Fragments fragments{sums, a, b};
   emulator::MeetWarp(&fragments, emulator::MultiplyAll<Element>);
+}
+
+template <class Signs>
+void MultiplyFragments(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Signs) {
+  emulator::ByteFragments fragments{sums, a, b};
+  emulator::MeetWarp(&fragments, emulator::MultiplyAllBytes<Signs>);
 }
 
 template <int kBytes>
@@ -132,9 +150,12 @@ void StoreAligned(void* to, const Words& words) {
 inline uint4 LoadConstant16(const void* from) { return LoadAligned<uint4>(from); }
 inline uint2 LoadConstant8(const void* from) { return LoadAligned<uint2>(from); }
 inline uint32_t LoadWord(const void* from) { return LoadAligned<uint32_t>(from); }
+inline void StoreShort(void* to, uint32_t bits) { StoreAligned(to, static_cast<uint16_t>(bits)); }
 inline void StoreWord(void* to, uint32_t word) { StoreAligned(to, word); }
 inline void StoreFloats(float* to, float first, float second) { StoreAligned(to, float2{first, second}); }
 inline float2 LoadFloats(const float* from) { return LoadAligned<float2>(from); }
+inline uint4 Load16(const void* from) { return LoadAligned<uint4>(from); }
+inline void Store8(void* to, uint2 words) { StoreAligned(to, words); }
 inline void Store16(void* to, uint4 words) { StoreAligned(to, words); }
 
 template <class Element>
@@ -146,6 +167,36 @@ uint32_t NarrowPair(float low, float high, Element) {
   return RoundTo<Element>(low).bits | static_cast<uint32_t>(RoundTo<Element>(high).bits) << 16;
 }
 inline float BitsAsFloat(uint32_t bits) { return FloatOf(bits); }
+
+inline uint32_t PickBytes(uint32_t low, uint32_t high, uint32_t numbers) {
+  const uint64_t bytes = low | static_cast<uint64_t>(high) << 32;
+  uint32_t picked = 0;
+  for (int i = 0; i < 4; ++i) {
+    picked |= static_cast<uint32_t>(bytes >> (8 * (numbers >> (4 * i) & 7)) & 0xff) << (8 * i);
+  }
+  return picked;
+}
+
+inline int32_t AddProducts(uint32_t bytes, uint32_t signed_bytes, int32_t sum) {
+  for (int i = 0; i < 32; i += 8) {
+    sum += static_cast<uint8_t>(bytes >> i) * static_cast<int8_t>(signed_bytes >> i);
+  }
+  return sum;
+}
+
+// To be compiled without joining products and sums.
+inline float Add(float a, float b) { return a + b; }
+inline float Subtract(float a, float b) { return a - b; }
+inline float Multiply(float a, float b) { return a * b; }
+inline float Divide(float a, float b) { return a / b; }
+inline float SquareRoot(float value) { return std::sqrt(value); }
+inline float FusedMultiplyAdd(float a, float b, float c) { return std::fma(a, b, c); }
+inline float ToReal(int32_t value) { return static_cast<float>(value); }
+inline int32_t RoundToInt(float value) {
+  if (std::isnan(value)) return 0;
+  const double rounded = std::nearbyint(static_cast<double>(value));
+  return static_cast<int32_t>(rounded < INT32_MIN ? INT32_MIN : rounded > INT32_MAX ? INT32_MAX : rounded);
+}
 
 inline float Exp2(float value) { return std::exp2(value); }
 inline float Reciprocal(float value) { return 1.0f / value; }

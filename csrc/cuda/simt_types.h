@@ -17,4 +17,8 @@ struct LaunchShape {
 
 constexpr int kWarp = 32;
 
+// Which bytes of a product are signed: of a * b, b alone, or a alone.
+struct UnsignedBySigned {};
+struct SignedByUnsigned {};
+
 }  // namespace mvf::cuda

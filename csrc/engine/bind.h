@@ -62,8 +62,8 @@ void VisitFloatStep(const Table& table, const Frame& frame, size_t step, Visit&&
 }
 
 // The same for every kind.
-template <class Visit>
-void VisitStep(const KernelTable& table, const Frame& frame, size_t step, Visit&& visit) {
+template <class Table, class Visit>
+void VisitStep(const Table& table, const Frame& frame, size_t step, Visit&& visit) {
   const Step& visited = frame.plan->steps[step];
   const bool resizes = visited.kind == StepKind::kResizeToPatch || visited.kind == StepKind::kResizeLike;
   if (resizes && frame.plan->tensors[visited.input].type == TensorType::kBytes)

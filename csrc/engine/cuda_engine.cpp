@@ -15,12 +15,22 @@ using cuda::Stream;
 
 constexpr const char* kArenaPurpose = "activations";
 
-PlanFacts CheckFloatPlan(const Plan& plan) {
+// What a step asks for and the table's kernels lack, or null.
+const char* Lacking(const Plan& plan, const Step& step, const CudaTable& table) {
+  if (!IsInt8(step.kind) && plan.tensors[step.output].type != TensorType::kBytes) return nullptr;
+  if (!table.int8) return "steps on bytes; use precision='int8'";
+  if (step.kind != StepKind::kInt8Linear) return nullptr;
+  if (step.int8_linear.input == Int8Input::kDynamic) return "dynamic quantisation; use device='cpu'";
+  const bool activates = step.int8_linear_weights.activation != Activation::kNone;
+  return activates ? "activation of sums that stay floats; use device='cpu'" : nullptr;
+}
+
+PlanFacts CheckDevicePlan(const Plan& plan, const CudaTable& table) {
   const PlanFacts facts = CheckPlan(plan);
-  for (size_t step = 0; step < plan.steps.size(); ++step) {
-    if (IsInt8(plan.steps[step].kind)) {
-      throw std::invalid_argument(Describe(plan, step) + ": CUDA has no kernels for steps on bytes");
-    }
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const char* lacking = Lacking(plan, plan.steps[i], table);
+    if (!lacking) continue;
+    throw std::invalid_argument(Describe(plan, i) + ": CUDA's " + table.name + " kernels know no " + lacking);
   }
   return facts;
 }
@@ -58,7 +68,7 @@ CudaEngine::CudaEngine(Plan plan, const CudaTable& table, int device)
     : plan_(std::move(plan)),
       table_(table),
       device_(device),
-      facts_(CheckFloatPlan(plan_)),
+      facts_(CheckDevicePlan(plan_, table)),
       properties_(cuda::PropertiesOf(device)),
       weights_(plan_, table) {
   ForgetWeights(plan_);
@@ -103,7 +113,7 @@ Frame CudaEngine::FrameOf(const Program& program, const Image& image) const {
 void CudaEngine::Enqueue(const Frame& frame, size_t begin, size_t end, const CudaRun& run) const {
   for (size_t step = begin; step < end; ++step) {
     if (frame.program->skipped[step]) continue;
-    VisitFloatStep(table_, frame, step, [&](const auto& kernel, const auto& args) { kernel.run(args, run); });
+    VisitStep(table_, frame, step, [&](const auto& kernel, const auto& args) { kernel.run(args, run); });
   }
 }
 

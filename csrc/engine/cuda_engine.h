@@ -16,7 +16,7 @@ namespace mvf {
 class CudaEngine {
  public:
   // The weights that `plan` points to are not needed afterwards. Throws std::invalid_argument for a plan that
-  // cannot run there (steps on bytes have no kernels), OutOfMemory, cuda::CudaError.
+  // the table has no kernels for, OutOfMemory, cuda::CudaError.
   CudaEngine(Plan plan, const CudaTable& table, int device);
   ~CudaEngine();
 

@@ -30,9 +30,9 @@ inline Work WorkOf(const Int8LayerNormArgs& args) { return {args.norm.rows, 8}; 
 inline Work WorkOf(const Int8GlobalPoolArgs& args) { return {args.input.channels, 64}; }
 inline Work WorkOf(const QuantizeArgs& args) { return {args.rows, 8}; }
 
-// VisitStep for the kinds that bind.h does not name.
-template <class Visit>
-void VisitInt8Step(const Int8Kernels& kernels, const Frame& frame, size_t step, Visit&& visit) {
+// VisitStep for the kinds that bind.h does not name. Kernels: Int8Kernels, or CudaInt8Kernels.
+template <class Kernels, class Visit>
+void VisitInt8Step(const Kernels& kernels, const Frame& frame, size_t step, Visit&& visit) {
   switch (frame.plan->steps[step].kind) {
     case StepKind::kInt8Stem:
       return visit(kernels.stem, BindInt8Stem(frame, step));

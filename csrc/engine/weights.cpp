@@ -30,13 +30,8 @@ void VisitFloatPacking(const Step& step, const Table& table, Visit&& visit) {
   }
 }
 
-template <class Visit>
-void VisitPacking(const Step& step, const CudaTable& table, Visit&& visit) {
-  VisitFloatPacking(step, table, visit);
-}
-
-template <class Visit>
-void VisitPacking(const Step& step, const KernelTable& table, Visit&& visit) {
+template <class Table, class Visit>
+void VisitPacking(const Step& step, const Table& table, Visit&& visit) {
   switch (step.kind) {
     case StepKind::kInt8Stem:
       return visit(table.int8->stem_packing, step.int8_conv, step.int8_conv_weights);

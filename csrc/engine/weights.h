@@ -20,7 +20,7 @@ struct StepWeights {
 class PackedWeights {
  public:
   PackedWeights(const Plan& plan, const KernelTable& table);
-  PackedWeights(const Plan& plan, const CudaTable& table);  // a plan without steps on bytes
+  PackedWeights(const Plan& plan, const CudaTable& table);
 
   const StepWeights& of(size_t step) const { return steps_[step]; }
   const std::byte* data() const { return buffer_.data(); }

@@ -10,15 +10,6 @@ inline IntVec Max(IntVec a, IntVec b) {
   return ForEachInt([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
 }
 
-inline uint32_t Int8Exp2(uint32_t distance) {
-  const uint32_t fraction = distance << (16 - kDistanceBits) & 0xffff;
-  uint32_t missing = fraction * kExp2Cubic >> 16;
-  missing = fraction * (kExp2Quadratic - missing) >> 16;
-  missing = fraction * (kExp2Linear - missing) >> 16;
-  const uint32_t power = (0x7fff - missing) >> (distance >> kDistanceBits);
-  return ((power * kLargestWeight >> 14) + 1) >> 1;
-}
-
 // A unit of weights in each lane from the distances of its keys.
 template <class Dot>
 IntVec WeightUnits(const Vec (&distance)[Dot::kUnit]) {

@@ -20,6 +20,16 @@ constexpr int kExp2Quadratic = 7660;
 constexpr int kExp2Cubic = 1355;
 constexpr int kLargestWeight = 255;
 
+// The weight of a distance of at most kDistanceLimit.
+constexpr uint32_t Int8Exp2(uint32_t distance) {
+  const uint32_t fraction = distance << (16 - kDistanceBits) & 0xffff;
+  uint32_t missing = fraction * kExp2Cubic >> 16;
+  missing = fraction * (kExp2Quadratic - missing) >> 16;
+  missing = fraction * (kExp2Linear - missing) >> 16;
+  const uint32_t power = (0x7fff - missing) >> (distance >> kDistanceBits);
+  return ((power * kLargestWeight >> 14) + 1) >> 1;
+}
+
 // Values whose bytes are interleaved at once.
 constexpr int kInterleaved = 16;
 

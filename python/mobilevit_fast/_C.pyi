@@ -159,8 +159,9 @@ class CudaEngine:
     for the one before it.
 
     Args:
-        plan: as for `Engine`, without steps on bytes.
-        precision: of activations and weights: "fp16", "bf16" or "fp32"; sums are float.
+        plan: as for `Engine`; linear layers must not quantise dynamically.
+        precision: of activations and weights: "fp16", "bf16" or "fp32", sums being float; or "int8" for plans
+            with steps on bytes, whose answers are those of `Engine` with isa="scalar", bit for bit.
         device: its number.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from mobilevit_fast import _C
 
 PRECISIONS = ("fp16", "bf16", "fp32")
-"""What a device computes in, the fastest first: activations and weights; sums are float."""
+"""What a device computes models of floats in, the fastest first: activations and weights; sums are float."""
 
 
 def device_number(device: str) -> int | None:
@@ -39,8 +39,9 @@ class DeviceEngine:
     """A plan on a CUDA device, with what `_C.Engine` offers.
 
     Args:
-        plan: as for `_C.Engine`; its steps must not work on bytes.
-        precision: one of `PRECISIONS`.
+        plan: as for `_C.Engine`; its linear layers must not quantise dynamically.
+        precision: one of `PRECISIONS`, or "int8" for a plan with steps on bytes, whose answers are then those
+            of `_C.Engine` with isa="scalar", bit for bit; its steps on floats compute in fp32.
         device: the device's number.
 
     Raises:

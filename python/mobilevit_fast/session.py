@@ -90,7 +90,8 @@ class Session:
             infinite, and the logits with it). None for "fp32", or for what a quantised
             model was made for: it computes as its layers say, and takes another precision only where all of
             them compute in float. An export in format native has the one that it was made for. On a CUDA
-            device "fp16" (then None stands for it), "bf16" or "fp32".
+            device "fp16" (then None stands for it), "bf16" or "fp32", and quantised models as on the CPU, but
+            for those that quantise dynamically.
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu", "cuda" or "cuda:N". With the last two, threads and isa must be None, and `run` takes
@@ -122,12 +123,12 @@ class Session:
         if number is None:
             self._precision = _choose_precision(checkpoint, precision)
             plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
-            kernels = "int8" if self._precision == "mixed" else self._precision
+            kernels = kernels_for(self._precision)
             self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
         else:
             self._precision = _choose_device_precision(checkpoint, precision, threads, isa)
             plan = lower_to_plan(checkpoint, "fp32", self.is_channel_order_folded)
-            self._engine = cuda.DeviceEngine(plan, self._precision, number)
+            self._engine = cuda.DeviceEngine(plan, kernels_for(self._precision), number)
         self._step_outputs = [step["output"] for step in plan["steps"]]
         self._config = checkpoint.config
         self._labels = checkpoint.labels
@@ -296,6 +297,11 @@ def own_precision(checkpoint: Runnable) -> str:
     return compute_precision(checkpoint) if isinstance(checkpoint, QuantizedCheckpoint) else "fp32"
 
 
+def kernels_for(precision: str) -> str:
+    """The precision of the kernels that a session of that precision runs."""
+    return "int8" if precision == "mixed" else precision
+
+
 def _choose_precision(checkpoint: Runnable, wanted: str | None) -> str:
     own = own_precision(checkpoint)
     if wanted in (None, own):
@@ -336,7 +342,10 @@ def _choose_device_precision(
     for name, value in (("threads", threads), ("isa", isa)):
         if value is not None:
             raise ValueError(f"{name}={value!r} is of the CPU; leave it out on a CUDA device")
-    if (own := own_precision(checkpoint)) != "fp32":
+    own = own_precision(checkpoint)
+    if "int8" in (wanted, kernels_for(own)):
+        return _choose_precision(checkpoint, wanted)
+    if own != "fp32":
         raise ValueError(
             f"{checkpoint.source!r} computes in {own}, which is the CPU's alone; use device='cpu'"
         )

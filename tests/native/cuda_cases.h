@@ -11,7 +11,7 @@
 #include "base/half.h"
 #include "check.h"
 #include "cuda/cuda_table.h"
-#include "cuda_emulator.h"
+#include "cuda_runs.h"
 #include "plain_table.h"
 
 namespace mvf_test {
@@ -80,38 +80,19 @@ std::vector<Element> Unwritten(int64_t count) {
                               RoundTo<Element>(std::numeric_limits<float>::quiet_NaN()));
 }
 
-// A device of few multiprocessors gets large tiles, one of many small ones.
-inline CudaRun FewMultiprocessors(int64_t images) {
-  CudaRun run;
-  run.images = images;
-  run.multiprocessors = 1;
-  run.shared_bytes = 227 * 1024;
-  return run;
-}
-inline CudaRun ManyMultiprocessors(int64_t images) {
-  CudaRun run = FewMultiprocessors(images);
-  run.multiprocessors = 10000;
-  run.shared_bytes = 99 * 1024;
-  return run;
-}
-
 // Calls launch(output) under every schedule with an output that begins as `initial`; all must leave the same
 // bits. Returns them.
 template <class Output, class Launch>
 std::vector<float> RunSchedules(const std::vector<Output>& initial, Launch&& launch) {
   std::vector<float> first;
-  for (bool last_first : {false, true}) {
-    for (bool late : {false, true}) {
-      SetSchedule({last_first, late});
-      std::vector<Output> output = initial;
-      launch(output.data());
-      const std::vector<float> values = WidenAll(output);
-      for (float value : values) CHECK(!std::isnan(value));
-      if (first.empty()) first = values;
-      CHECK(values == first);
-    }
-  }
-  SetSchedule({});
+  ForEachSchedule([&] {
+    std::vector<Output> output = initial;
+    launch(output.data());
+    const std::vector<float> values = WidenAll(output);
+    for (float value : values) CHECK(!std::isnan(value));
+    if (first.empty()) first = values;
+    CHECK(values == first);
+  });
   return first;
 }
 

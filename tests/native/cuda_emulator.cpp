@@ -9,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "cuda/simt.h"
@@ -292,7 +293,7 @@ void Shuffle(void* const* lanes) {
   for (int lane = 0; lane < kWarp; ++lane) {
     auto* shuffled = static_cast<Shuffled*>(lanes[lane]);
     if (shuffled->from < 0 || shuffled->from >= kWarp) throw std::logic_error("a shuffle from no lane");
-    shuffled->result = static_cast<const Shuffled*>(lanes[shuffled->from])->value;
+    shuffled->result = static_cast<const Shuffled*>(lanes[shuffled->from])->bits;
   }
 }
 
@@ -343,5 +344,35 @@ void MultiplyAll(void* const* lanes) {
 }
 template void MultiplyAll<Half>(void* const*);
 template void MultiplyAll<Bf16>(void* const*);
+
+// PTX ISA, mma.m16n8k32 with bytes.
+template <class Signs>
+void MultiplyAllBytes(void* const* lanes) {
+  constexpr bool kSignedA = std::is_same_v<Signs, SignedByUnsigned>;
+  const auto at = [&](int lane) { return static_cast<const ByteFragments*>(lanes[lane]); };
+  const auto byte = [](uint32_t quad, int i, bool is_signed) {
+    const auto bits = static_cast<uint8_t>(quad >> (8 * i));
+    return is_signed ? int32_t{static_cast<int8_t>(bits)} : int32_t{bits};
+  };
+  int32_t a[16][32], b[32][8];
+  for (int k = 0; k < 32; ++k) {
+    for (int row = 0; row < 16; ++row) {
+      a[row][k] = byte(at(row % 8 * 4 + k % 16 / 4)->a[row / 8 + 2 * (k / 16)], k % 4, kSignedA);
+    }
+    for (int column = 0; column < 8; ++column) {
+      b[k][column] = byte(at(column * 4 + k % 16 / 4)->b[k / 16], k % 4, !kSignedA);
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      int32_t& sum = at(row % 8 * 4 + column / 2)->sums[row / 8 * 2 + column % 2];
+      int32_t products = 0;
+      for (int k = 0; k < 32; ++k) products += a[row][k] * b[k][column];
+      sum = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(products));
+    }
+  }
+}
+template void MultiplyAllBytes<UnsignedBySigned>(void* const*);
+template void MultiplyAllBytes<SignedByUnsigned>(void* const*);
 
 }  // namespace mvf::cuda::emulator

@@ -154,7 +154,7 @@ TEST(cuda_engine, steps_on_bytes_are_refused) {
   quantize.input = sample.step("stem").output;
   quantize.output = static_cast<int>(sample.plan.tensors.size()) - 1;
   sample.plan.steps.push_back(quantize);
-  CHECK_THROWS(std::invalid_argument, "no kernels for steps on bytes",
+  CHECK_THROWS(std::invalid_argument, "fp16 kernels know no steps on bytes; use precision='int8'",
                CudaEngine(sample.plan, CudaTableF16(), 0));
 }
 
