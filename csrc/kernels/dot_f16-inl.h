@@ -26,7 +26,6 @@ constexpr bool kIsCompact<DotF16> = true;
 template <>
 struct RowUnits<DotF16> {
   static constexpr int kUnits = 4;
-  static constexpr int kOffset = 0;
   static MVF_INLINE Vec Load(const Half* p) {
     return {vreinterpretq_f16_u16(vcombine_u16(vld1_u16(&p->bits), vdup_n_u16(0)))};
   }

@@ -94,7 +94,7 @@ class Int8AttentionHead {
     for (int64_t t = 0; t < layout_.tokens; ++t) {
       const uint8_t* from = key_ + qkv_offsets_[t];
       Element* to = reinterpret_cast<Element*>(keys_ + t * layout_.key_units);
-      ForEachBytes([&](int64_t c, int64_t n) { StoreElements<StagedDot>(LoadBytes(from + c, n), to + c); });
+      ForEachBytes([&](int64_t c, int64_t n) { StoreElements<Int8Dot>(LoadBytes(from + c, n), to + c); });
     }
   }
 
@@ -184,7 +184,7 @@ class Int8AttentionHead {
     for (int32_t& largest : statistics.largest) largest = INT32_MIN;
     GatherQueries<kVectors>(token);
     const Operand<Unit> keys = {keys_, layout_.key_units, 0, 1, layout_.key_units};
-    PanelTiles<StagedDot, TileRows(kVectors), kVectors, false>(
+    PanelTiles<Int8Dot, TileRows(kVectors), kVectors, false>(
         keys, 0, layout_.tokens, queries_,
         ScoreEpilogue<kVectors * Vec::kLanes, IntVec, int32_t>{scores_, statistics.largest}, 0, Vec::kLanes);
     WeighKeys<Int8Dot, kVectors>(scores_, layout_.tokens, scales_, statistics);

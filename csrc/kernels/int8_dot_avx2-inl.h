@@ -37,7 +37,6 @@ struct Int8Dot : WordDot {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to) + 1, _mm256_shuffle_epi8(blocks.v, others));
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

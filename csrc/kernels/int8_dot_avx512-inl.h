@@ -31,7 +31,6 @@ struct Int8Dot : WordDot {
     _mm512_storeu_si512(to + kWidened, _mm512_shuffle_epi8(blocks.v, _mm512_broadcast_i32x4(others)));
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

@@ -29,7 +29,6 @@ struct Int8Dot : ByteUnits {
     return {_mm256_or_si256(_mm256_srli_epi32(middle.v, 8), _mm256_slli_epi32(after.v, 24))};
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

@@ -9,12 +9,10 @@ struct Int8Dot : ByteDot {
     return {vusdotq_s32(sum.v, vreinterpretq_u8_s32(a.v), vreinterpretq_s8_s32(b.v))};
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 template <>
 struct RowUnits<Int8Dot> {
   static constexpr int kUnits = Vec::kLanes;
-  static constexpr int kOffset = 0;
   static constexpr int kStoredLess = 0;
   static MVF_INLINE IntVec Load(const uint32_t* p) {
     return {vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)))};

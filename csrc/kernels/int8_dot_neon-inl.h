@@ -14,7 +14,6 @@ struct Int8Dot : ByteDot {
     return {vaddq_s32(sum.v, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))};
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

@@ -36,7 +36,6 @@ struct Int8Dot : ByteUnits {
   }
 #endif
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 }  // namespace
 }  // namespace mvf

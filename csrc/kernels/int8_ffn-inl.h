@@ -73,18 +73,17 @@ inline void Int8FfnRun(const Int8FfnArgs& args, Range rows, void* scratch) {
     float* const stream = args.stream + m * args.stream_stride;
     for (int64_t i = 0; i < count; ++i) {
       const float* const row = stream + i * args.stream_stride;
-      QuantizeAndStage<StagedDot>(row, shape.dim, Moments(row, shape.dim, shape.epsilon), quantizer,
-                                  staged.up.bytes, staged.up.stride,
-                                  staged.up.elements + i * staged.up.stride);
+      QuantizeAndStage<Int8Dot>(row, shape.dim, Moments(row, shape.dim, shape.epsilon), quantizer,
+                                staged.up.bytes, staged.up.stride, staged.up.elements + i * staged.up.stride);
     }
     const ByteDestination to_hidden = {staged.hidden, staged.hidden_stride, nullptr, 0, 0.0f};
     MultiplyToBytes(*packed, to_hidden, [&](auto epilogue) {
-      Gemm<StagedDot>(staged.up.AsOperand(), 0, count, shape.hidden, up, epilogue);
+      Gemm<Int8Dot>(staged.up.AsOperand(), 0, count, shape.hidden, up, epilogue);
     });
-    StageHidden<StagedDot>(shape, count, staged);
+    StageHidden<Int8Dot>(shape, count, staged);
     const Destination<float> to_stream = {stream, args.stream_stride, stream, args.stream_stride};
-    Gemm<StagedDot>(staged.down.AsOperand(), 0, count, shape.dim, down,
-                    FloatEpilogue<false>{to_stream, Activation::kNone, {}});
+    Gemm<Int8Dot>(staged.down.AsOperand(), 0, count, shape.dim, down,
+                  FloatEpilogue<false>{to_stream, Activation::kNone, {}});
   }
 }
 

@@ -32,8 +32,7 @@ inline void StageInputRows(const Int8InvertedResidualState& state, Range rows) {
   const int64_t channels = state.args.shape.in, stride = Int8Stride(channels);
   Int8Dot::Element* to = state.staged_input;
   for (int64_t y = rows.begin; y < rows.end; ++y, to += input.width * stride) {
-    StagePixels<Int8Dot>(input.Row<const uint8_t>(y), input.pixel_stride, channels, input.width, stride,
-                         stride, to);
+    StagePixels(input.Row<const uint8_t>(y), input.pixel_stride, channels, input.width, stride, stride, to);
   }
 }
 
@@ -53,29 +52,29 @@ inline Operand<Int8Dot::Unit> InputRow(const Int8InvertedResidualState& state, i
 template <int kStride, int kVectors>
 void Int8BlockRows(const Int8InvertedResidualState& state, Range lacking, Range band, int64_t vector,
                    const Int8Dot::Unit* panel) {
-  const PixelRing<StagedDot>& ring = state.ring;
+  const PixelRing<Int8Dot>& ring = state.ring;
   const Map& output = state.args.output;
   for (int64_t y = lacking.begin; y < lacking.end; ++y) {
-    const RingEpilogue<StagedDot> epilogue = {ring.Row(vector, y), ring.VectorElements(),
-                                              ByteTable(state.packed.expand.table)};
+    const RingEpilogue<Int8Dot> epilogue = {ring.Row(vector, y), ring.VectorElements(),
+                                            ByteTable(state.packed.expand.table)};
     PanelTiles<Int8Dot, RingTileRows(kVectors), kVectors, false>(InputRow(state, lacking.begin, y), 0,
                                                                  ring.width, panel, epilogue, 0, Vec::kLanes);
   }
   const Int8Dot::Unit* packed = panel + Int8ExpansionSlots(state.args.shape, kVectors);
   const int64_t row_elements = output.width * Vec::kLanes;
   const bool together = kStride == 1 && band.begin + 2 == band.end && output.width % kPixelGroup == 0;
-  for (int64_t i = 0; i < kVectors; ++i, packed += kInt8DepthwiseVectors<StagedDot> * Vec::kLanes) {
-    HiddenPixels<StagedDot> hidden = {state.hidden + (vector + i) * state.hidden_vector, row_elements};
+  for (int64_t i = 0; i < kVectors; ++i, packed += kInt8DepthwiseVectors<Int8Dot> * Vec::kLanes) {
+    HiddenPixels<Int8Dot> hidden = {state.hidden + (vector + i) * state.hidden_vector, row_elements};
     if constexpr (kStride == 1) {
       if (together) {
-        Int8DepthwiseRows<StagedDot, kStride, 2>(ring.Under(vector + i, band.begin).at, output.width, packed,
-                                                 state.packed.depthwise.table, hidden);
+        Int8DepthwiseRows<Int8Dot, kStride, 2>(ring.Under(vector + i, band.begin).at, output.width, packed,
+                                               state.packed.depthwise.table, hidden);
         continue;
       }
     }
     for (int64_t y = band.begin; y < band.end; ++y, hidden.first += row_elements) {
-      Int8DepthwiseRows<StagedDot, kStride, 1>(ring.Under(vector + i, y).at, output.width, packed,
-                                               state.packed.depthwise.table, hidden);
+      Int8DepthwiseRows<Int8Dot, kStride, 1>(ring.Under(vector + i, y).at, output.width, packed,
+                                             state.packed.depthwise.table, hidden);
     }
   }
 }
@@ -113,7 +112,7 @@ inline void Int8ProjectRows(const Int8InvertedResidualState& state, Range band) 
                                   shape.residual ? input.Row<const uint8_t>(band.begin + i) : nullptr,
                                   input.pixel_stride, shape.residual_multiplier};
       const auto multiply = [&](auto epilogue) {
-        PanelRows<StagedDot, false>(vectors, operand, 0, pixels, panel, epilogue, column, shape.out - column);
+        PanelRows<Int8Dot, false>(vectors, operand, 0, pixels, panel, epilogue, column, shape.out - column);
       };
       if (shape.residual) {
         multiply(BytesEpilogue<false, true>{to, nullptr});

@@ -16,7 +16,7 @@ struct PackedInt8InvertedResidual {
 };
 
 inline int64_t Int8VectorSlots(const Int8InvertedResidualShape& shape) {
-  return (kHeaderRows<Int8Dot> + Int8Units(shape.in) + kInt8DepthwiseVectors<StagedDot>)*Vec::kLanes;
+  return (kHeaderRows<Int8Dot> + Int8Units(shape.in) + kInt8DepthwiseVectors<Int8Dot>)*Vec::kLanes;
 }
 inline int64_t Int8ExpansionSlots(const Int8InvertedResidualShape& shape, int64_t vectors) {
   return (kHeaderRows<Int8Dot> + Int8Units(shape.in)) * Vec::kLanes * vectors;
@@ -60,9 +60,9 @@ inline void Int8InvertedResidualPack(const Int8InvertedResidualShape& shape,
         [&](int64_t n) { return -shape.input_zero * SumOfWeights(expand(n, 0), shape.in); }, slots + slot);
     Int8Dot::Unit* depthwise = slots + slot + Int8ExpansionSlots(shape, vectors);
     for (int64_t c = first; c < first + vectors * Vec::kLanes; c += Vec::kLanes) {
-      PackInt8Depthwise<StagedDot>(weights.depthwise, weights.depthwise_requantization, shape.expanded_zero,
-                                   shape.expanded, c, depthwise);
-      depthwise += kInt8DepthwiseVectors<StagedDot> * Vec::kLanes;
+      PackInt8Depthwise<Int8Dot>(weights.depthwise, weights.depthwise_requantization, shape.expanded_zero,
+                                 shape.expanded, c, depthwise);
+      depthwise += kInt8DepthwiseVectors<Int8Dot> * Vec::kLanes;
     }
   });
   PackInt8Matrix(shape.expanded, shape.out, weights.project, weights.project_requantization,
@@ -80,7 +80,7 @@ struct Int8InvertedResidualState {
   const Int8InvertedResidualArgs& args;
   const PackedInt8InvertedResidual& packed;
   const Int8Dot::Unit* slots;
-  PixelRing<StagedDot> ring;
+  PixelRing<Int8Dot> ring;
   int64_t hidden_vector;  // elements from one vector of channels to the next in the depthwise output
   bool stages_input;
   Element* hidden;  // [vectors][pixels][channels of a vector]
@@ -96,7 +96,7 @@ struct Int8InvertedResidualState {
              args.shape.stride * (kInt8BandRows - 1) + 3, scratch),
         hidden_vector(((kInt8BandRows - 1) * args.output.width + RoundUp(args.output.width, kPixelGroup)) *
                       Vec::kLanes),
-        stages_input(!kReadsBytes || args.shape.in % Int8Dot::kUnit != 0 ||
+        stages_input(!kReadsInPlace || args.shape.in % Int8Dot::kUnit != 0 ||
                      args.input.pixel_stride % Int8Dot::kUnit != 0) {
     size = 0;
     char* const start = static_cast<char*>(scratch);

@@ -45,7 +45,7 @@ inline void Int8LinearPack(const Int8LinearShape& shape, const Int8LinearWeights
 
 // Rows that the multiply cannot read in place.
 inline bool NeedsInt8Staging(const Int8LinearArgs& args) {
-  return !kReadsBytes || args.shape.input != Int8Input::kBytes || args.shape.in % Int8Dot::kUnit != 0 ||
+  return !kReadsInPlace || args.shape.input != Int8Input::kBytes || args.shape.in % Int8Dot::kUnit != 0 ||
          args.input_stride % Int8Dot::kUnit != 0;
 }
 
@@ -89,7 +89,7 @@ inline void StageInt8Rows(const Int8LinearArgs& args, int64_t first, int64_t row
     Int8Dot::Element* const to = staged.elements + m * staged.stride;
     if (shape.input == Int8Input::kBytes) {
       const uint8_t* from = static_cast<const uint8_t*>(args.input) + (first + m) * args.input_stride;
-      StageBytes<StagedDot>(from, shape.in, staged.stride, to);
+      StageBytes<Int8Dot>(from, shape.in, staged.stride, to);
       continue;
     }
     const float* from = static_cast<const float*>(args.input) + (first + m) * args.input_stride;
@@ -100,15 +100,14 @@ inline void StageInt8Rows(const Int8LinearArgs& args, int64_t first, int64_t row
       staged.scale[m] = scale.scale;
       staged.zero[m] = scale.zero;
     }
-    QuantizeAndStage<StagedDot>(from, shape.in, moments, Quantizer::Of(scale.scale, scale.zero), staged.bytes,
-                                staged.stride, to);
+    QuantizeAndStage<Int8Dot>(from, shape.in, moments, Quantizer::Of(scale.scale, scale.zero), staged.bytes,
+                              staged.stride, to);
   }
 }
 
 // Rows [first, first + count) of the output from the operand's rows [0, count).
-template <class Dot>
-void Int8LinearBlock(const Int8LinearArgs& args, const Operand<Int8Dot::Unit>& operand, int64_t first,
-                     int64_t count, const Int8StagedRows* dynamic) {
+inline void Int8LinearBlock(const Int8LinearArgs& args, const Operand<Int8Dot::Unit>& operand, int64_t first,
+                            int64_t count, const Int8StagedRows* dynamic) {
   const Int8LinearShape& shape = args.shape;
   const PackedEpilogue* const packed = static_cast<const PackedEpilogue*>(args.packed);
   const char* const panels = reinterpret_cast<const char*>(packed + 1);
@@ -117,7 +116,7 @@ void Int8LinearBlock(const Int8LinearArgs& args, const Operand<Int8Dot::Unit>& o
     rows = {dynamic->scale, dynamic->zero,
             reinterpret_cast<const int32_t*>(panels + Int8PanelsBytes(shape.out, shape.in))};
   }
-  const auto multiply = [&](auto epilogue) { Gemm<Dot>(operand, 0, count, shape.out, panels, epilogue); };
+  const auto multiply = [&](auto epilogue) { Gemm<Int8Dot>(operand, 0, count, shape.out, panels, epilogue); };
   if (args.sums) {
     int32_t* const sums = args.sums + first * shape.out;
     if (dynamic) return multiply(SumsEpilogue<true>{sums, shape.out, rows});
@@ -142,14 +141,14 @@ inline void Int8LinearRun(const Int8LinearArgs& args, Range rows, void* scratch)
     const uint8_t* const input = static_cast<const uint8_t*>(args.input) + rows.begin * args.input_stride;
     const Operand<Int8Dot::Unit> operand = {reinterpret_cast<const Int8Dot::Unit*>(input), stride, 0, 1,
                                             units};
-    return Int8LinearBlock<Int8Dot>(args, operand, rows.begin, rows.end - rows.begin, nullptr);
+    return Int8LinearBlock(args, operand, rows.begin, rows.end - rows.begin, nullptr);
   }
   const Int8StagedRows staged(args.shape.in, Min(args.rows, kStagedRows), scratch);
   const bool dynamic = args.shape.input == Int8Input::kDynamic;
   for (int64_t m = rows.begin; m < rows.end; m += kStagedRows) {
     const int64_t count = Min(kStagedRows, rows.end - m);
     StageInt8Rows(args, m, count, staged);
-    Int8LinearBlock<StagedDot>(args, staged.AsOperand(), m, count, dynamic ? &staged : nullptr);
+    Int8LinearBlock(args, staged.AsOperand(), m, count, dynamic ? &staged : nullptr);
   }
 }
 

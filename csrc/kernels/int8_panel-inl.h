@@ -59,7 +59,7 @@ void PackInt8Panels(int64_t first, int64_t columns, int64_t segments, int64_t k,
         for (int64_t segment = 0; segment < segments; ++segment) {
           offset += SumOfWeights(weight(first + column, segment), k);
         }
-        offset *= RowUnits<Int8Dot>::kOffset;
+        offset *= RowUnits<Int8Dot>::kStoredLess;
         PackInt8Header(bias, requantization, correction(first + column) + offset, first + column, width,
                        header);
       },

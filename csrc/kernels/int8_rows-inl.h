@@ -5,15 +5,16 @@
 namespace mvf {
 namespace {
 
-// Whether a row of bytes can be multiplied where it lies.
-constexpr bool kReadsBytes = sizeof(Int8Dot::Element) == 1;
-
 // What staged bytes are less: nothing, or 128, which is their uppermost bit's change.
 template <class Dot>
 constexpr uint8_t kStoredLess = RowUnits<Dot>::kStoredLess;
 
+// Whether the elements of rows are bytes, and whether a row of bytes can be multiplied where it lies.
+constexpr bool kReadsBytes = sizeof(Int8Dot::Element) == 1;
+constexpr bool kReadsInPlace = kReadsBytes && kStoredLess<Int8Dot> == 0;
+
 // Elements of a staged row: whole units.
-constexpr int64_t Int8Stride(int64_t channels) { return StagedStride<StagedDot>(channels); }
+constexpr int64_t Int8Stride(int64_t channels) { return StagedStride<Int8Dot>(channels); }
 
 // `count` bytes as Dot reads them, and zeros behind them up to `padded`. `to` may be `from`.
 template <class Dot>

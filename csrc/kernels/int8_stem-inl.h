@@ -69,18 +69,18 @@ inline void Int8StemRun(const Int8StemArgs& args, Range rows, void* scratch) {
   char* const start = static_cast<char*>(scratch);
   float* const floats = reinterpret_cast<float*>(start + parts.floats);
   uint8_t* const planes = reinterpret_cast<uint8_t*>(start + parts.planes);
-  const DirectBand band = MakeDirectBand<StagedDot>(args.shape, args.output);
+  const DirectBand band = MakeDirectBand<Int8Dot>(args.shape, args.output);
   const PaddingPixels padding = MakePadding(args.shape, band, start + parts.padding);
   const Quantizer quantizer = Quantizer::Of(args.shape.input_scale, args.shape.input_zero);
   const Image& image = args.input;
-  const auto gather = [&](int64_t y, StagedDot::Element* row) {
+  const auto gather = [&](int64_t y, Int8Dot::Element* row) {
     if (y < 0 || y >= image.height) return padding.CopyTo(row, band.columns);
     const int64_t pixels = Min(image.width, band.columns - 1);
     padding.CopyTo(row, 1);
     padding.CopyTo(row + (1 + pixels) * padding.pitch, band.columns - 1 - pixels);
     QuantizeImageRow(image, y, pixels, quantizer, floats, planes, parts.plane_bytes);
-    InterleavePlanes<StagedDot>(planes, parts.plane_bytes, image.channels, pixels, padding.pitch,
-                                row + padding.pitch);
+    InterleavePlanes<Int8Dot>(planes, parts.plane_bytes, image.channels, pixels, padding.pitch,
+                              row + padding.pitch);
   };
   Int8DirectRows(args.shape, args.packed, args.output, rows, scratch, gather);
 }

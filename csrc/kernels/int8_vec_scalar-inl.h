@@ -137,7 +137,6 @@ struct Int8Dot {
     });
   }
 };
-using StagedDot = Int8Dot;  // of rows that kernels write for themselves
 
 // table[byte] for each byte of a vector.
 struct ByteTable {

@@ -9,8 +9,7 @@ namespace {
 template <class Dot>
 struct RowUnits {
   static constexpr int kUnits = 1;
-  static constexpr int kOffset = 0;      // what it takes bytes less
-  static constexpr int kStoredLess = 0;  // of that, what the rows in memory are less already
+  static constexpr int kStoredLess = 0;  // what rows of bytes are less in memory
   static MVF_INLINE auto Broadcast(const typename Dot::Unit* p) { return Dot::Broadcast(p); }
   template <class Sum>
   static MVF_INLINE Sum MulAdd(Sum row, Sum column, Sum sum) {

@@ -7,7 +7,6 @@ namespace {
 template <>
 struct RowUnits<DotF32> {
   static constexpr int kUnits = Vec::kLanes;
-  static constexpr int kOffset = 0;
   static MVF_INLINE Vec Load(const float* p) { return Vec::Load(p); }
   template <int kLane>
   static MVF_INLINE Vec MulAddLane(Vec row, Vec column, Vec sum) {
