@@ -1,7 +1,6 @@
 // From an operation's arguments to a launch: which tile, how many blocks, how much shared memory.
 #pragma once
 
-#include <climits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -11,34 +10,10 @@
 #include "cuda/ffn-inl.h"
 #include "cuda/gemm-inl.h"
 #include "cuda/inverted_residual-inl.h"
+#include "cuda/launch-inl.h"
 #include "cuda/maps-inl.h"
 
 namespace mvf::cuda {
-
-inline bool IsAligned(const void* address, size_t bytes) {
-  return reinterpret_cast<uintptr_t>(address) % bytes == 0;
-}
-
-// Sizes that kernels count in 32 bits.
-inline int Narrowed(int64_t value) {
-  if (value < 0 || value > INT_MAX) {
-    throw std::invalid_argument("a size of " + std::to_string(value) + " is beyond what CUDA kernels take");
-  }
-  return static_cast<int>(value);
-}
-
-template <class Kernel>
-void LaunchBlocks(const typename Kernel::Args& args, int64_t blocks, int threads, size_t shared,
-                  const CudaRun& run) {
-  if (blocks == 0) return;
-  Narrowed(blocks);
-  if (shared > run.shared_bytes) {
-    throw std::invalid_argument("an operation this wide needs " + std::to_string(shared) +
-                                " bytes of a block's shared memory; the device has " +
-                                std::to_string(run.shared_bytes));
-  }
-  Launch<Kernel>(args, {blocks, threads, shared}, run.stream);
-}
 
 // ---- products -------------------------------------------------------------------------------------------
 
