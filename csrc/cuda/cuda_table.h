@@ -41,6 +41,9 @@ struct CudaTable {
 // Heads wider than this many channels are refused.
 constexpr int64_t kMaxCudaHeadDim = 64;
 
+// Inverted residuals of 16-bit elements with so many input channels fit the shared memory of every device.
+constexpr int64_t kMaxCudaExpandedInput = 384;
+
 const CudaTable& CudaTableF16();
 const CudaTable& CudaTableBf16();
 const CudaTable& CudaTableF32();

@@ -10,8 +10,10 @@
 namespace mvf {
 
 void BindEngine(pybind11::module_& module);  // class Engine
-// why_no_cuda (empty where a device can be used), cuda_devices, and with CUDA kernels class CudaEngine
+// why_no_cuda (empty where a device can be used), cuda_devices, and with CUDA kernels class CudaEngine and
+// cuda_ops
 void BindCuda(pybind11::module_& module);
+void BindCudaOps(pybind11::module_& module);     // the submodule cuda_ops
 void BindObjectWalk(pybind11::module_& module);  // value_addresses, prefetch
 
 // Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and

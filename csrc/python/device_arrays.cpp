@@ -4,16 +4,36 @@
 #include <stdexcept>
 
 #include "cuda/device.h"
+#include "kernels/kernel_table.h"
 #include "python/scalars.h"
 
 namespace mvf {
 namespace {
 
-constexpr int64_t kElement = sizeof(float);
-constexpr const char* kFloat32 = "<f4";
+struct ElementType {
+  const char* code;  // in the interface
+  const char* name;
+  int64_t bytes;
+};
+constexpr ElementType kFloat32 = {"<f4", "float32", 4};
+constexpr ElementType kFloat16 = {"<f2", "float16", 2};
+constexpr ElementType kBfloat16 = {"<V2", "bfloat16", 2};
+constexpr ElementType kByte = {"|u1", "uint8", 1};
 
-struct DeviceArray {
-  FloatView view;
+const ElementType& TypeOf(DType type) {
+  switch (type) {
+    case DType::kF16:
+      return kFloat16;
+    case DType::kBf16:
+      return kBfloat16;
+    case DType::kF32:
+      break;
+  }
+  return kFloat32;
+}
+
+struct DeviceArray : Strided {
+  void* data = nullptr;
   bool read_only = false;
 };
 
@@ -24,8 +44,10 @@ struct DeviceArray {
 // The dict that describes an array.
 class Interface {
  public:
-  Interface(py::handle array, const std::string& name) : name_(name + ".__cuda_array_interface__") {
-    const py::object interface = array.attr("__cuda_array_interface__");
+  Interface(py::handle array, const std::string& name, const std::string& wanted)
+      : name_(name + ".__cuda_array_interface__") {
+    const py::object interface = py::getattr(array, "__cuda_array_interface__", py::none());
+    if (interface.is_none()) throw py::type_error(wanted + ", got " + Py_TYPE(array.ptr())->tp_name);
     if (!py::isinstance<py::dict>(interface)) WrongType(name_, "a dict", interface);
     dict_ = interface;
   }
@@ -49,27 +71,26 @@ Shape ReadSizes(py::handle sizes, const std::string& name, int64_t least) {
   if (!py::isinstance<py::tuple>(sizes)) throw py::type_error(name + " must be a tuple");
   Shape shape;
   for (py::handle size : py::reinterpret_borrow<py::tuple>(sizes)) {
-    shape.push_back(ReadInt(size, name, least, INT64_MAX / kElement));
+    shape.push_back(ReadInt(size, name, least, INT64_MAX / kFloat32.bytes));
   }
   return shape;
 }
 
 // The first and the last byte that the elements reach must be the device's.
-void CheckMemory(const FloatView& view, const std::string& name, int device) {
+void CheckMemory(const DeviceArray& view, int64_t element, const std::string& name, int device) {
   if (view.empty()) return;
   int64_t lowest = 0, highest = 0;
   for (size_t i = 0; i < view.shape.size(); ++i) {
     int64_t reach = 0, sum = 0;
     int64_t& end = view.strides[i] < 0 ? lowest : highest;
     if (__builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &reach) ||
-        __builtin_add_overflow(end, reach, &sum) || sum > INT64_MAX / kElement ||
-        sum < INT64_MIN / kElement) {
+        __builtin_add_overflow(end, reach, &sum) || sum > INT64_MAX / element || sum < INT64_MIN / element) {
       throw std::invalid_argument(name + " has strides that no memory could hold");
     }
     end = sum;
   }
   const auto first = reinterpret_cast<uintptr_t>(view.data);
-  for (int64_t offset : {lowest * kElement, highest * kElement + kElement - 1}) {
+  for (int64_t offset : {lowest * element, highest * element + element - 1}) {
     const int found = cuda::DeviceOf(reinterpret_cast<const void*>(first + static_cast<uintptr_t>(offset)));
     if (found == device) continue;
     throw std::invalid_argument(
@@ -78,19 +99,22 @@ void CheckMemory(const FloatView& view, const std::string& name, int device) {
   }
 }
 
-DeviceArray Read(py::handle array, const std::string& name, const Shape& expected, const char* layout,
-                 int device) {
-  const std::string wanted = name + " must be a float32 array on a CUDA device";
-  if (!py::hasattr(array, "__cuda_array_interface__")) {
-    throw py::type_error(wanted + ", got " + Py_TYPE(array.ptr())->tp_name);
+void RequireWholeElements(bool whole, const ElementType& type, const std::string& name) {
+  if (!whole) {
+    throw std::invalid_argument(name + " has elements off the multiples of " + std::to_string(type.bytes) +
+                                " bytes");
   }
-  const Interface interface(array, name);
-  const std::string type = ReadString(interface.Required("typestr"), interface.NameOf("typestr"));
-  if (type != kFloat32) throw py::type_error(wanted + ", got elements of type '" + type + "'");
+}
+
+DeviceArray Read(py::handle array, const std::string& name, const ElementType& type, const Shape& expected,
+                 const char* layout, int device) {
+  const std::string wanted = name + " must be a " + type.name + " array on a CUDA device";
+  const Interface interface(array, name, wanted);
+  const std::string code = ReadString(interface.Required("typestr"), interface.NameOf("typestr"));
+  if (code != type.code) throw py::type_error(wanted + ", got elements of type '" + code + "'");
   if (!interface.Optional("mask").is_none()) throw py::type_error(name + " must have no mask");
 
-  DeviceArray read;
-  FloatView& view = read.view;
+  DeviceArray view;
   view.shape = ReadSizes(interface.Required("shape"), interface.NameOf("shape"), 0);
   bool matches = view.shape.size() == expected.size();
   for (size_t i = 0; matches && i < expected.size(); ++i) {
@@ -109,10 +133,9 @@ DeviceArray Read(py::handle array, const std::string& name, const Shape& expecte
       }
     }
   } else {
-    for (int64_t bytes : ReadSizes(strides, interface.NameOf("strides"), INT64_MIN / kElement)) {
-      if (bytes % kElement != 0)
-        throw std::invalid_argument(name + " has elements off the multiples of 4 bytes");
-      view.strides.push_back(bytes / kElement);
+    for (int64_t bytes : ReadSizes(strides, interface.NameOf("strides"), INT64_MIN / kFloat32.bytes)) {
+      RequireWholeElements(bytes % type.bytes == 0, type, name);
+      view.strides.push_back(bytes / type.bytes);
     }
     if (view.strides.size() != view.shape.size()) {
       throw std::invalid_argument(interface.NameOf("strides") + " must have as many entries as the shape");
@@ -124,33 +147,83 @@ DeviceArray Read(py::handle array, const std::string& name, const Shape& expecte
   }
   const py::object place = data[py::int_(0)], read_only = data[py::int_(1)];
   const auto address = static_cast<uintptr_t>(ReadInt(place, interface.NameOf("data"), 0, INT64_MAX));
-  if (address % kElement != 0) {
-    throw std::invalid_argument(name + " has elements off the multiples of 4 bytes");
+  RequireWholeElements(address % static_cast<uintptr_t>(type.bytes) == 0, type, name);
+  view.data = reinterpret_cast<void*>(address);
+  view.read_only = ReadBool(read_only, interface.NameOf("data"));
+  CheckMemory(view, type.bytes, name, device);
+  return view;
+}
+
+void RequireDense(const DeviceArray& view, const std::string& name) {
+  if (view.empty()) return;
+  int64_t stride = 1;
+  for (size_t i = view.shape.size(); i-- > 0;) {
+    if (view.shape[i] > 1 && view.strides[i] != stride) {
+      throw std::invalid_argument(name + " must be dense, its last axis the innermost");
+    }
+    stride *= view.shape[i];
   }
-  view.data = reinterpret_cast<float*>(address);
-  read.read_only = ReadBool(read_only, interface.NameOf("data"));
-  CheckMemory(view, name, device);
-  return read;
+}
+
+void RequireWriteable(const DeviceArray& view, const std::string& name) {
+  if (view.read_only) throw std::invalid_argument(name + " must be writeable");
+}
+
+void RequireAligned(const DeviceArray& view, const std::string& name, size_t alignment) {
+  if (reinterpret_cast<uintptr_t>(view.data) % alignment != 0) {
+    throw std::invalid_argument(name + " must begin at a multiple of " + std::to_string(alignment) +
+                                " bytes");
+  }
 }
 
 }  // namespace
 
 FloatView ReadDeviceArray(py::handle array, const std::string& name, const Shape& expected,
                           const char* layout, int device) {
-  return Read(array, name, expected, layout, device).view;
+  const DeviceArray read = Read(array, name, kFloat32, expected, layout, device);
+  FloatView view;
+  view.shape = read.shape;
+  view.strides = read.strides;
+  view.data = static_cast<float*>(read.data);
+  return view;
 }
 
 float* ReadDeviceOutput(py::handle array, const std::string& name, const Shape& expected, int device) {
-  const DeviceArray read = Read(array, name, expected, ToString(expected).c_str(), device);
-  if (read.read_only) throw std::invalid_argument(name + " must be writeable");
-  int64_t stride = 1;
-  for (size_t i = expected.size(); i-- > 0;) {
-    if (expected[i] > 1 && !read.view.empty() && read.view.strides[i] != stride) {
-      throw std::invalid_argument(name + " must be dense, its last axis the innermost");
-    }
-    stride *= expected[i];
+  return static_cast<float*>(ReadDenseOutput(array, name, DType::kF32, expected, device, sizeof(float)));
+}
+
+DenseDeviceArray ReadDenseArray(py::handle array, const std::string& name, DType type, const Shape& expected,
+                                const char* layout, int device) {
+  const DeviceArray read = Read(array, name, TypeOf(type), expected, layout, device);
+  RequireDense(read, name);
+  return {read.shape, read.data};
+}
+
+void* ReadDenseOutput(py::handle array, const std::string& name, DType type, const Shape& expected,
+                      int device, size_t alignment) {
+  const DeviceArray read = Read(array, name, TypeOf(type), expected, ToString(expected).c_str(), device);
+  RequireWriteable(read, name);
+  RequireDense(read, name);
+  RequireAligned(read, name, alignment);
+  return read.data;
+}
+
+void* ReadWorkspace(py::handle array, const std::string& name, int64_t bytes, int device) {
+  const DeviceArray read = Read(array, name, kByte, {bytes}, ToString(Shape{bytes}).c_str(), device);
+  RequireWriteable(read, name);
+  RequireDense(read, name);
+  RequireAligned(read, name, kAlignment);
+  return read.data;
+}
+
+DType DeviceArrayType(py::handle array, const std::string& name) {
+  const std::string wanted = name + " must be a float16, bfloat16 or float32 array on a CUDA device";
+  const Interface interface(array, name, wanted);
+  const std::string code = ReadString(interface.Required("typestr"), interface.NameOf("typestr"));
+  for (DType type : {DType::kF16, DType::kBf16, DType::kF32}) {
+    if (code == TypeOf(type).code) return type;
   }
-  return read.view.data;
+  throw py::type_error(wanted + ", got elements of type '" + code + "'");
 }
 
 }  // namespace mvf

@@ -17,4 +17,21 @@ FloatView ReadDeviceArray(py::handle array, const std::string& name, const Shape
 // The same for one that is written: of exactly that shape, dense.
 float* ReadDeviceOutput(py::handle array, const std::string& name, const Shape& expected, int device);
 
+// Arrays of other elements; all dense, of exactly that type.
+struct DenseDeviceArray {
+  Shape shape;
+  void* data = nullptr;
+};
+DenseDeviceArray ReadDenseArray(py::handle array, const std::string& name, DType type, const Shape& expected,
+                                const char* layout, int device);
+// At a multiple of `alignment` bytes.
+void* ReadDenseOutput(py::handle array, const std::string& name, DType type, const Shape& expected,
+                      int device, size_t alignment);
+
+// uint8 [bytes] to write into, at a multiple of kAlignment.
+void* ReadWorkspace(py::handle array, const std::string& name, int64_t bytes, int device);
+
+// TypeError unless the elements are float16, bfloat16 or float32.
+DType DeviceArrayType(py::handle array, const std::string& name);
+
 }  // namespace mvf

@@ -1,5 +1,6 @@
 """The native module: the engine and its kernels on NumPy arrays. The interpreter is free while they run."""
 
+from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -609,3 +610,67 @@ class ops:
         softmax(score_scale * (q - 128) (k - 128)^T) (v - 128) * output_multiplier + output_zero, its weights
         in 8 bits. Up to 65536 tokens and channels of a head.
         """
+
+class _DeviceOptions(TypedDict):
+    """`out`: the array to fill, dense, of the result's shape, at a multiple of two elements and apart from
+    the inputs in memory; `device`: its number and that of all arrays; `cuda_stream`: a live cudaStream_t as
+    an integer, in whose order the operation runs."""
+
+    out: Any
+    device: int
+    cuda_stream: int
+
+class _PackedOnDevice(_DeviceOptions):
+    """`workspace(bytes)` gives a uint8 array of the device at a multiple of 64 bytes, for weights, which
+    every call packs."""
+
+    workspace: Callable[[int], Any]
+
+class cuda_ops:
+    """Single operations on a CUDA device, only in builds with CUDA kernels: on whatever has
+    __cuda_array_interface__, all of one type, float16, bfloat16 or float32, dense, channels last.
+
+    All raise TypeError for what is no such array, ValueError for shapes, settings and devices, CudaError for
+    what the device refuses. For what each computes see `ops`.
+    """
+
+    max_head_dim: Final[int]
+    """Of `attention`."""
+    max_inverted_residual_input: Final[int]
+    """Channels."""
+
+    @staticmethod
+    def linear(
+        x: Any,
+        weight: Any,
+        bias: Any | None,
+        residual: Any | None,
+        silu: bool,
+        **options: Unpack[_PackedOnDevice],
+    ) -> None:
+        """[rows, in] -> [rows, out]; weight is [out, in]."""
+
+    @staticmethod
+    def conv3x3(
+        x: Any, weight: Any, bias: Any | None, stride: int, silu: bool, **options: Unpack[_PackedOnDevice]
+    ) -> None:
+        """[N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), out]; weight is [out, 3, 3, C]."""
+
+    @staticmethod
+    def inverted_residual(
+        x: Any,
+        expand_weight: Any,
+        expand_bias: Any,
+        depthwise_weight: Any,
+        depthwise_bias: Any,
+        project_weight: Any,
+        project_bias: Any,
+        stride: int,
+        residual: bool,
+        **options: Unpack[_PackedOnDevice],
+    ) -> None:
+        """Weights are [expanded, C], [3, 3, expanded] and [out, expanded]."""
+
+    @staticmethod
+    def attention(qkv: Any, heads: int, patch: tuple[int, int], **options: Unpack[_DeviceOptions]) -> None:
+        """[N, H, W, 3 * dim] -> [N, H, W, dim]."""

@@ -172,7 +172,11 @@ void CheckInvertedResiduals() {
   CheckInvertedResidual<Element>({2, 3, 8, 8, 170, 1}, ManyMultiprocessors(1));  // more than a block's sums
 }
 
-TEST(cuda_maps, inverted_residual_f16) { CheckInvertedResiduals<Half>(); }
+TEST(cuda_maps, inverted_residual_f16) {
+  CheckInvertedResiduals<Half>();
+  // The widest that the smallest device's shared memory must hold.
+  CheckInvertedResidual<Half>({3, 3, kMaxCudaExpandedInput, 16, 8, 2}, ManyMultiprocessors(1));
+}
 TEST(cuda_maps, inverted_residual_bf16) { CheckInvertedResiduals<Bf16>(); }
 TEST(cuda_maps, inverted_residual_f32) { CheckInvertedResiduals<float>(); }
 

@@ -7,8 +7,9 @@ torch.channels_last, and `map.permute(0, 2, 3, 1)` between the two kinds is a vi
 and copied first. Weights have the shapes of nn.Conv2d and nn.Linear. Schemas hold tensors, ints and bools
 only.
 
-Implementations. float32 on the CPU runs this package's kernels; every other dtype and device runs the
-formulas in `reference`. One call takes one dtype and one device.
+Implementations. float32 on the CPU runs this package's kernels, and so do float16 and bfloat16 on a CUDA
+device where they save passes over memory (`cuda_native`); every other dtype and device runs the formulas in
+`reference`. One call takes one dtype and one device.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilevit_fast.ops import gradients, native, reference
+from mobilevit_fast.ops import cuda_native, gradients, native, reference
 from mobilevit_fast.ops.checks import (
     check_map,
     check_patches,
@@ -202,7 +203,7 @@ def define(
 
 
 def runs_natively(tensor: Tensor) -> bool:
-    """Whether kernels take the tensor; formulas take any other."""
+    """Whether the CPU's kernels take the tensor."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
@@ -211,10 +212,11 @@ def _register(name: str, schema: str) -> None:
 
     def compute(*arguments: Any) -> Tensor:
         output = empty(*arguments)
-        if not runs_natively(output):
+        run = kernel if runs_natively(output) else cuda_native.kernel_for(name, arguments, output)
+        if run is None:
             return formula(*arguments)
         if output.numel():
-            kernel(*arguments, output)
+            run(*arguments, output)
         return output
 
     define(_library, name, schema, empty, compute)

@@ -1,7 +1,8 @@
 """The operations in torch's own operators: the formulas that the schemas promise.
 
-They compute what no kernel covers (other dtypes than float32, other devices than the CPU) and what gradients
-recompute. Maps are [N, C, H, W] in channels_last memory, as everywhere in this package.
+They compute what no kernel covers (`native` takes float32 on the CPU, `cuda_native` some of float16 and
+bfloat16 on CUDA devices) and what gradients recompute. Maps are [N, C, H, W] in channels_last memory, as
+everywhere in this package.
 """
 
 from __future__ import annotations
