@@ -348,15 +348,50 @@ def test_linear_takes_any_size(rows, columns, out, silu):
     np.testing.assert_allclose(_C.ops.linear(x, weight, silu=silu), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_values_of_dicts_are_told_apart_by_identity():
+def test_fingerprints_tell_values_of_dicts_apart_by_identity():
     one, other = object(), object()
-    before = _C.value_addresses([{"a": one}, {"b": other, "c": None}])
-    assert before == _C.value_addresses([{"a": one, "b": other}, {"c": None}])
-    assert before != _C.value_addresses([{"a": other}, {"b": one, "c": None}])
+
+    def of(*dicts: dict) -> bytes:
+        return _C.fingerprint(list(dicts), [], ())
+
+    before = of({"a": one}, {"b": other, "c": None})
+    assert before == of({"a": one, "b": other}, {"c": None})
+    assert before != of({"a": other}, {"b": one, "c": None})
     assert len(before) == 3 * np.dtype(np.uintp).itemsize
     for wrong in ([1], [None], [[one]]):
         with pytest.raises(TypeError, match="takes a list of dicts"):
-            _C.value_addresses(wrong)
+            _C.fingerprint(wrong, [], ())
+
+
+def test_fingerprints_hold_what_readers_read():
+    class Thing:
+        __slots__ = ("size",)
+
+        def __init__(self, size: object) -> None:
+            self.size = size
+
+    def of(*sizes: object) -> bytes:
+        things = [Thing(size) for size in sizes]
+        return _C.fingerprint([], things, (Thing.size, lambda thing: thing.size + 1))
+
+    assert of(3, 2**64 - 2) == np.array([3, 4, 2**64 - 2, 2**64 - 1], np.uint64).tobytes()
+    for wrong, error in ((-1, OverflowError), (2**64, OverflowError), ("3", TypeError), (1.5, TypeError)):
+        with pytest.raises(error):
+            of(wrong)
+    with pytest.raises(TypeError):
+        _C.fingerprint([], [3], (Thing.size,))
+    with pytest.raises(TypeError, match="not callable"):
+        _C.fingerprint([], [3], (3,))
+
+
+def test_any_true_looks_into_each_dict():
+    assert not _C.any_true([], "on")
+    assert not _C.any_true([{"on": False}, {"on": 0, "off": True}], "on")
+    assert _C.any_true([{"on": False}, {"on": [0]}], "on")
+    with pytest.raises(KeyError, match="on"):
+        _C.any_true([{"on": False}, {"off": True}], "on")
+    with pytest.raises(TypeError, match="takes a list of dicts"):
+        _C.any_true([None], "on")
 
 
 def test_fetching_ahead_takes_any_address():

@@ -14,7 +14,7 @@ void BindEngine(pybind11::module_& module);  // class Engine
 // cuda_ops
 void BindCuda(pybind11::module_& module);
 void BindCudaOps(pybind11::module_& module);     // the submodule cuda_ops
-void BindObjectWalk(pybind11::module_& module);  // value_addresses, prefetch
+void BindObjectWalk(pybind11::module_& module);  // fingerprint, any_true, prefetch
 
 // Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and
 // int8_kernels.h.

@@ -13,18 +13,52 @@ namespace py = pybind11;
 namespace mvf {
 namespace {
 
-// The values themselves are not touched, unlike by any loop in Python, which counts references.
-py::bytes ValueAddresses(const py::list& dicts) {
-  std::string addresses;
+template <typename T>
+void Append(std::string& bytes, T value) {
+  bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+// A descriptor of an attribute is asked for its value, everything else is called.
+py::object Read(const py::handle reader, const py::handle object) {
+  PyTypeObject* type = Py_TYPE(reader.ptr());
+  PyObject* value = PyCallable_Check(reader.ptr()) || type->tp_descr_get == nullptr
+                        ? PyObject_CallOneArg(reader.ptr(), object.ptr())
+                        : type->tp_descr_get(reader.ptr(), object.ptr(),
+                                             reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())));
+  if (value == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(value);
+}
+
+// The dicts' values themselves are not touched, unlike by any loop in Python, which counts references.
+py::bytes Fingerprint(const py::list& dicts, const py::list& objects, const py::tuple& readers) {
+  std::string bytes;
+  bytes.reserve(sizeof(uint64_t) * (4 * dicts.size() + objects.size() * readers.size()));
   for (const py::handle dict : dicts) {
-    if (!PyDict_Check(dict.ptr())) throw py::type_error("value_addresses takes a list of dicts");
+    if (!PyDict_Check(dict.ptr())) throw py::type_error("fingerprint takes a list of dicts");
     Py_ssize_t position = 0;
     PyObject* value = nullptr;
-    while (PyDict_Next(dict.ptr(), &position, nullptr, &value)) {
-      addresses.append(reinterpret_cast<const char*>(&value), sizeof(value));
+    while (PyDict_Next(dict.ptr(), &position, nullptr, &value)) Append(bytes, value);
+  }
+  for (const py::handle object : objects) {
+    for (const py::handle reader : readers) {
+      const unsigned long long value = PyLong_AsUnsignedLongLong(Read(reader, object).ptr());
+      if (PyErr_Occurred()) throw py::error_already_set();
+      Append(bytes, value);
     }
   }
-  return py::bytes(addresses);
+  return py::bytes(bytes);
+}
+
+bool AnyTrue(const py::list& dicts, const py::str& key) {
+  for (const py::handle dict : dicts) {
+    if (!PyDict_Check(dict.ptr())) throw py::type_error("any_true takes a list of dicts");
+    PyObject* value = PyDict_GetItemWithError(dict.ptr(), key.ptr());
+    if (value == nullptr && !PyErr_Occurred()) throw py::key_error(std::string(key));
+    const int is_true = value == nullptr ? -1 : PyObject_IsTrue(value);
+    if (is_true < 0) throw py::error_already_set();
+    if (is_true) return true;
+  }
+  return false;
 }
 
 // A hint cannot fault, so the addresses may be stale.
@@ -38,8 +72,12 @@ void Prefetch(const py::array_t<uintptr_t, py::array::c_style>& addresses) {
 }  // namespace
 
 void BindObjectWalk(py::module_& module) {
-  module.def("value_addresses", &ValueAddresses, py::arg("dicts"),
-             "Identities of all the dicts' values, in order, as the bytes of their addresses.");
+  module.def(
+      "fingerprint", &Fingerprint, py::arg("dicts"), py::arg("objects"), py::arg("readers"),
+      "Identities of all the dicts' values, in order, and then the integers that the readers, functions or "
+      "descriptors of attributes, read of each object.");
+  module.def("any_true", &AnyTrue, py::arg("dicts"), py::arg("key"),
+             "Whether a dict's value of `key` is true.");
   module.def("prefetch", &Prefetch, py::arg("addresses"),
              "Asks the CPU to fetch the cache lines at these addresses, which need not be valid.");
 }

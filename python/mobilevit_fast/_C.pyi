@@ -54,8 +54,15 @@ def why_no_cuda() -> str:
 def cuda_devices() -> list[CudaDevice]:
     """The devices, by number; none where `why_no_cuda` gives a reason."""
 
-def value_addresses(dicts: list[dict]) -> bytes:
-    """Identities of all the dicts' values, in order. Raises TypeError for anything else than dicts."""
+def fingerprint(dicts: list[dict], objects: list, readers: tuple) -> bytes:
+    """Identities of all the dicts' values, in order, and then what the readers give of each object.
+
+    Readers are functions of one object or descriptors of attributes, and give integers of 0 to 2^64 - 1.
+    Raises TypeError for anything else, and what a reader raises.
+    """
+
+def any_true(dicts: list[dict], key: str) -> bool:
+    """Whether a dict's value of `key` is true. Raises KeyError where one has none, TypeError for no dict."""
 
 def prefetch(addresses: np.ndarray) -> None:
     """Asks the CPU to fetch the cache lines at these addresses (uintp), which need not be valid."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -13,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from mobilevit_fast import _C
 
-_version = attrgetter("_version")
-_training = attrgetter("training")
+_ADDRESS = Tensor.data_ptr
+_VERSION = torch._C.TensorBase.__dict__["_version"]
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _SAME_IN_EVERY_MODE = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.SiLU, nn.Identity)
 _CACHE_LINE = 64
@@ -53,30 +53,23 @@ class Snapshot:
         self._dicts = [module._modules for module in modules if module._modules] + stores
         # What stands behind an identity is kept, or another object could take it over.
         self._kept = modules
-        self._identities = _C.value_addresses(self._dicts)
         self.tensors: list[Tensor] = [
             tensor for store in stores for tensor in store.values() if tensor is not None
         ]
-        self._counting = [tensor for tensor in self.tensors if not tensor.is_inference()]
-        self.is_complete = len(self._counting) == len(self.tensors)
+        self.is_complete = not any(tensor.is_inference() for tensor in self.tensors)
+        self._readers = (_VERSION, _ADDRESS) if self.is_complete else (_ADDRESS,)
         self._steps = _steps.count
-        self._versions = list(map(_version, self._counting))
-        self._addresses = list(map(Tensor.data_ptr, self.tensors))
-        self._mode_dependent = [module for module in modules[1:] if _depends_on_mode(module)]
+        self._fingerprint = self._take_fingerprint()
+        self._modes = [vars(module) for module in modules[1:] if _depends_on_mode(module)]
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
         self._hooks_made_when_unwatched = -1
-        self._cache_lines = _cache_lines([*self._dicts, *self._mode_dependent], self.tensors)
+        self._cache_lines = _cache_lines([*self._dicts, *self._modes], self.tensors)
 
     def is_current(self) -> bool:
         """Whether every module and every tensor is still the same and unwritten."""
         _C.prefetch(self._cache_lines)
-        return (
-            self._steps == _steps.count
-            and _C.value_addresses(self._dicts) == self._identities
-            and list(map(_version, self._counting)) == self._versions
-            and list(map(Tensor.data_ptr, self.tensors)) == self._addresses
-        )
+        return self._steps == _steps.count and self._take_fingerprint() == self._fingerprint
 
     def is_watched(self) -> bool:
         """Whether somebody has hooks on a submodule."""
@@ -89,13 +82,15 @@ class Snapshot:
 
     def is_training(self) -> bool:
         """Whether a submodule whose answer depends on the mode is in training mode."""
-        return any(map(_training, self._mode_dependent))
+        return _C.any_true(self._modes, "training")
+
+    def _take_fingerprint(self) -> bytes:
+        return _C.fingerprint(self._dicts, self.tensors, self._readers)
 
 
 def _cache_lines(objects: list[Any], tensors: list[Tensor]) -> np.ndarray:
     """Addresses of the memory that checks read. Engines leave none of it in the caches."""
     blocks = [(id(thing), _OBJECT_BYTES) for thing in (*objects, *tensors)]
-    blocks += [(id(thing.__dict__), _OBJECT_BYTES) for thing in objects if isinstance(thing, nn.Module)]
     for tensor in tensors:
         blocks.append((tensor._cdata, _TENSOR_BYTES))
         blocks.append((tensor.untyped_storage()._cdata, _STORAGE_BYTES))
