@@ -25,7 +25,7 @@ PYTHON_MAY_USE = {
     "decode_ahead": {"image"},
     "native_libraries": {"_C"},
     "c_library": {"_C"},
-    "cuda": {"_C"},
+    "cuda": {"_C", "image"},
     "session": RUNTIME | {"cuda", "decode_ahead"},
     "benchmark": RUNTIME | {"session"},
     "serve": {"image", "session"},
@@ -72,12 +72,12 @@ WITHOUT_TORCH = LEAVES | {
 CPP_MAY_INCLUDE = {
     "base": set(),
     "kernels": {"base"},
-    "cuda": {"base", "kernels"},
+    "cuda": {"base", "kernels", "image"},
     "engine": {"base", "kernels", "cuda"},
     "image": set(),
     "model_file": {"base", "kernels", "engine", "image"},
     "c_api": {"base", "kernels", "engine", "image", "model_file"},
-    "python": {"base", "kernels", "cuda", "engine"},
+    "python": {"base", "kernels", "cuda", "engine", "image", "model_file"},
     "onnxruntime": {"base", "kernels", "engine"},
 }
 """Folder of csrc -> folders whose headers it may include, besides its own."""

@@ -213,6 +213,15 @@ float* CudaEngine::Stage(size_t bytes) {
 
 void CudaEngine::RunHost(const ImageBatch& batch, const std::shared_ptr<const Program>& program,
                          float* const* outputs) {
+  const size_t bytes = FloatBytes(batch.count, ImageElements(batch.first));
+  const auto copy = [&](float* images, Stream stream) {
+    cuda::CopyToDevice(images, batch.first.data, bytes, stream);
+  };
+  RunFilled(batch, program, copy, outputs);
+}
+
+void CudaEngine::RunFilled(const ImageBatch& batch, const std::shared_ptr<const Program>& program,
+                           const Fill& fill, float* const* outputs) {
   if (batch.count == 0) return;
   const DeviceScope scope(device_);
   const std::lock_guard<std::mutex> lock(host_mutex_);
@@ -230,7 +239,7 @@ void CudaEngine::RunHost(const ImageBatch& batch, const std::shared_ptr<const Pr
   float* staging = Stage(end);
   std::vector<float*> places;
   for (size_t i = 0; i < plan_.outputs.size(); ++i) places.push_back(staging + begins[i + 1] / sizeof(float));
-  cuda::CopyToDevice(staging, batch.first.data, sizes[0], stream);
+  fill(staging, stream);
   Run(DenseBatch(batch, staging), program, places.data(), stream);
   for (size_t i = 0; i < places.size(); ++i) cuda::CopyToHost(outputs[i], places[i], sizes[i + 1], stream);
   cuda::Synchronize(stream);

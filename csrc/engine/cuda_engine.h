@@ -1,6 +1,7 @@
 // The engine on a device: the same plan and the same arena, all images of a batch side by side.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,12 @@ class CudaEngine {
 
   // The same on host memory, one call at a time, finished on return. The images must be dense, [N, C, H, W].
   void RunHost(const ImageBatch& batch, const std::shared_ptr<const Program>& program, float* const* outputs);
+
+  // The same on images that `fill` enqueues: it is given memory of the device for all of them, dense. Of
+  // `batch` only count and size are read.
+  using Fill = std::function<void(float* images, cuda::Stream stream)>;
+  void RunFilled(const ImageBatch& batch, const std::shared_ptr<const Program>& program, const Fill& fill,
+                 float* const* outputs);
 
   // Runs so many images `repeats` times on what the arena holds, and once before to warm up; an entry for
   // each step of the plan, its cost that of all images. The first step, which reads the images, takes

@@ -54,39 +54,46 @@ int64_t CropOffset(const ImageRule& rule, int64_t size, int64_t crop) {
 
 }  // namespace
 
-ImageSize PreparedSize(const ImageRule& rule, ImageSize image) {
-  const ImageSize resized = CheckedSize(rule, image);
-  return rule.crop_size.height > 0 ? rule.crop_size : resized;
+Preparation PreparationOf(const ImageRule& rule, ImageSize image) {
+  Preparation plan;
+  plan.resized = CheckedSize(rule, image);
+  plan.size = rule.crop_size.height > 0 ? rule.crop_size : plan.resized;
+  const int64_t top = CropOffset(rule, plan.resized.height, plan.size.height);
+  const int64_t left = CropOffset(rule, plan.resized.width, plan.size.width);
+  plan.seen.top = std::max<int64_t>(top, 0);
+  plan.seen.left = std::max<int64_t>(left, 0);
+  plan.seen.size.height = std::min(top + plan.size.height, plan.resized.height) - plan.seen.top;
+  plan.seen.size.width = std::min(left + plan.size.width, plan.resized.width) - plan.seen.left;
+  plan.top = plan.seen.top - top;
+  plan.left = plan.seen.left - left;
+  return plan;
 }
 
-void Prepare(const ImageRule& rule, const RgbImage& image, float* planes) {
-  const ImageSize resized = CheckedSize(rule, image.size);
-  const ImageSize size = rule.crop_size.height > 0 ? rule.crop_size : resized;
-  const int64_t top = CropOffset(rule, resized.height, size.height);
-  const int64_t left = CropOffset(rule, resized.width, size.width);
+PlaneValues PlaneValuesOf(const ImageRule& rule, int64_t plane) {
+  PlaneValues values;
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto value = static_cast<size_t>(byte), index = static_cast<size_t>(plane);
+    values[value] = static_cast<float>(byte) * rule.rescale;
+    if (rule.normalize) values[value] = (values[value] - rule.mean[index]) / rule.deviation[index];
+  }
+  return values;
+}
 
-  Window seen;  // the crop's part that lies in the image
-  seen.top = std::max<int64_t>(top, 0);
-  seen.left = std::max<int64_t>(left, 0);
-  seen.size.height = std::min(top + size.height, resized.height) - seen.top;
-  seen.size.width = std::min(left + size.width, resized.width) - seen.left;
-  const std::vector<uint8_t> bytes = Resample(image, resized, rule.filter, seen);
+ImageSize PreparedSize(const ImageRule& rule, ImageSize image) { return PreparationOf(rule, image).size; }
+
+void Prepare(const ImageRule& rule, const RgbImage& image, float* planes) {
+  const Preparation plan = PreparationOf(rule, image.size);
+  const ImageSize size = plan.size, seen = plan.seen.size;
+  const std::vector<uint8_t> bytes = Resample(image, plan.resized, rule.filter, plan.seen);
 
   for (int64_t plane = 0; plane < 3; ++plane) {
-    float values[256];  // of each byte
-    for (int byte = 0; byte < 256; ++byte) {
-      values[byte] = static_cast<float>(byte) * rule.rescale;
-      if (rule.normalize) {
-        const auto index = static_cast<size_t>(plane);
-        values[byte] = (values[byte] - rule.mean[index]) / rule.deviation[index];
-      }
-    }
+    const PlaneValues values = PlaneValuesOf(rule, plane);
     float* out = planes + plane * size.height * size.width;
-    if (!(seen.size == size)) std::fill_n(out, size.height * size.width, values[0]);
+    if (!(seen == size)) std::fill_n(out, size.height * size.width, values[0]);
     const uint8_t* source = bytes.data() + (rule.bgr ? 2 - plane : plane);
-    for (int64_t y = 0; y < seen.size.height; ++y) {
-      float* row = out + (seen.top - top + y) * size.width + (seen.left - left);
-      for (int64_t x = 0; x < seen.size.width; ++x, source += 3) row[x] = values[*source];
+    for (int64_t y = 0; y < seen.height; ++y) {
+      float* row = out + (plan.top + y) * size.width + plan.left;
+      for (int64_t x = 0; x < seen.width; ++x, source += 3) row[x] = values[*source];
     }
   }
 }

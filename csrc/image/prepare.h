@@ -1,12 +1,30 @@
 // From RGB bytes of any size to the float planes that a model takes: resize, crop, order of channels, scale.
 #pragma once
 
+#include <array>
+
+#include "image/resample.h"
 #include "image/rule.h"
 
 namespace mvf {
 
-// Of the planes that Prepare writes. Throws std::invalid_argument for an image that is too large, or so long
-// and thin that it would be when resized.
+// What becomes of an image of one size.
+struct Preparation {
+  ImageSize resized;
+  ImageSize size;   // of the planes
+  Window seen;      // what is kept of the resized image
+  int64_t top = 0;  // where that lies in the planes; around it they are black
+  int64_t left = 0;
+};
+// Throws std::invalid_argument for an image that is too large, or so long and thin that it would be when
+// resized.
+Preparation PreparationOf(const ImageRule& rule, ImageSize image);
+
+// What each byte becomes in plane 0, 1 or 2.
+using PlaneValues = std::array<float, 256>;
+PlaneValues PlaneValuesOf(const ImageRule& rule, int64_t plane);
+
+// Of the planes that Prepare writes. Throws as PreparationOf does.
 ImageSize PreparedSize(const ImageRule& rule, ImageSize image);
 
 // Writes [3, height, width] of PreparedSize to `planes`, dense. Throws as PreparedSize does.

@@ -4,69 +4,12 @@
 
 #include "engine/data_map.h"
 #include "engine/plan_reader.h"
+#include "model_file/rule_reader.h"
 
 namespace mvf {
 namespace {
 
 constexpr char kMetadataKey[] = "mobilevit_fast";
-constexpr int64_t kMaxEdge = 8192;  // as Python's Preprocessing allows
-
-template <size_t count>
-size_t Choice(DataMap& reader, const char* key, const char* const (&names)[count]) {
-  const std::string value = reader.String(key);
-  std::string known;
-  for (size_t i = 0; i < count; ++i) {
-    if (value == names[i]) return i;
-    known += (i ? ", " : "") + std::string(names[i]);
-  }
-  throw std::invalid_argument(reader.NameOf(key) + " is '" + value.substr(0, 100) + "'; expected one of " +
-                              known);
-}
-
-// {0, 0} where there is none.
-ImageSize ReadSize(DataMap& reader, const char* key) {
-  const std::unique_ptr<DataValue> value = reader.Optional(key);
-  if (!value) return {};
-  const auto edges = value->List(reader.NameOf(key));
-  if (edges.size() != 2) throw std::invalid_argument(reader.NameOf(key) + " must be [height, width]");
-  return {edges[0]->Int(reader.NameOf(key), 1, kMaxEdge), edges[1]->Int(reader.NameOf(key), 1, kMaxEdge)};
-}
-
-// Whether the three numbers are there.
-bool ReadTriple(DataMap& reader, const char* key, std::array<float, 3>& numbers) {
-  const std::unique_ptr<DataValue> value = reader.Optional(key);
-  if (!value) return false;
-  const auto items = value->List(reader.NameOf(key));
-  if (items.size() != numbers.size())
-    throw std::invalid_argument(reader.NameOf(key) + " must be three numbers");
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = items[i]->Float(reader.NameOf(key));
-  return true;
-}
-
-ImageRule ReadRule(DataMap reader) {
-  ImageRule rule;
-  rule.shortest_edge = reader.Int("shortest_edge", 1, kMaxEdge, 0);
-  rule.exact_size = ReadSize(reader, "exact_size");
-  if (rule.shortest_edge > 0 && rule.exact_size.height > 0) {
-    throw std::invalid_argument(reader.where() + ": shortest_edge and exact_size exclude each other");
-  }
-  rule.crop_size = ReadSize(reader, "crop_size");
-  rule.crop_to_even = Choice(reader, "crop_rounding", {"down", "even"}) == 1;
-  rule.filter = static_cast<Filter>(
-      Choice(reader, "resample", {"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"}));
-  rule.bgr = Choice(reader, "channel_order", {"RGB", "BGR"}) == 1;
-  rule.rescale = reader.Float("rescale");
-  rule.normalize = ReadTriple(reader, "mean", rule.mean);
-  if (ReadTriple(reader, "std", rule.deviation) != rule.normalize) {
-    throw std::invalid_argument(reader.where() + ": mean and std come together");
-  }
-  for (float deviation : rule.deviation) {
-    if (rule.normalize && deviation == 0)
-      throw std::invalid_argument(reader.NameOf("std") + " must not be 0");
-  }
-  reader.Finish();
-  return rule;
-}
 
 }  // namespace
 

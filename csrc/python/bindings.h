@@ -10,9 +10,10 @@
 namespace mvf {
 
 void BindEngine(pybind11::module_& module);  // class Engine
-// why_no_cuda (empty where a device can be used), cuda_devices, and with CUDA kernels class CudaEngine and
-// cuda_ops
+// why_no_cuda (empty where a device can be used), cuda_devices, and with CUDA kernels classes CudaEngine and
+// CudaPreparer, and cuda_ops
 void BindCuda(pybind11::module_& module);
+void BindCudaImages(pybind11::module_& module);  // class CudaPreparer
 void BindCudaOps(pybind11::module_& module);     // the submodule cuda_ops
 void BindObjectWalk(pybind11::module_& module);  // fingerprint, any_true, prefetch
 

@@ -135,6 +135,7 @@ void BindCuda(py::module_& module) {
       .def("shapes", &Shapes<CudaEngine>, py::arg("height"), py::arg("width"), "As Engine.shapes.")
       .def_property_readonly("device", &CudaEngine::device)
       .def_property_readonly("precision", [](const CudaEngine& engine) { return engine.table().name; });
+  BindCudaImages(module);
   BindCudaOps(module);
 }
 

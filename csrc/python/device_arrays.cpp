@@ -176,16 +176,25 @@ void RequireAligned(const DeviceArray& view, const std::string& name, size_t ali
   }
 }
 
+template <class Element>
+View<Element> ViewOf(const DeviceArray& read) {
+  View<Element> view;
+  view.shape = read.shape;
+  view.strides = read.strides;
+  view.data = static_cast<Element*>(read.data);
+  return view;
+}
+
 }  // namespace
 
 FloatView ReadDeviceArray(py::handle array, const std::string& name, const Shape& expected,
                           const char* layout, int device) {
-  const DeviceArray read = Read(array, name, kFloat32, expected, layout, device);
-  FloatView view;
-  view.shape = read.shape;
-  view.strides = read.strides;
-  view.data = static_cast<float*>(read.data);
-  return view;
+  return ViewOf<float>(Read(array, name, kFloat32, expected, layout, device));
+}
+
+ByteView ReadDeviceBytes(py::handle array, const std::string& name, const Shape& expected, const char* layout,
+                         int device) {
+  return ViewOf<uint8_t>(Read(array, name, kByte, expected, layout, device));
 }
 
 float* ReadDeviceOutput(py::handle array, const std::string& name, const Shape& expected, int device) {

@@ -14,6 +14,10 @@ namespace mvf {
 FloatView ReadDeviceArray(py::handle array, const std::string& name, const Shape& expected,
                           const char* layout, int device);
 
+// The same for uint8 elements.
+ByteView ReadDeviceBytes(py::handle array, const std::string& name, const Shape& expected, const char* layout,
+                         int device);
+
 // The same for one that is written: of exactly that shape, dense.
 float* ReadDeviceOutput(py::handle array, const std::string& name, const Shape& expected, int device);
 

@@ -1,6 +1,7 @@
 #include "python/plan_dict.h"
 
 #include "engine/plan_reader.h"
+#include "model_file/rule_reader.h"
 #include "python/scalars.h"
 
 namespace mvf {
@@ -78,6 +79,11 @@ PlanWithArrays ReadPlanDict(py::handle plan) {
   PlanWithArrays result;
   result.plan = ReadPlan(std::make_unique<PythonValue>(plan, result.arrays));
   return result;
+}
+
+ImageRule ReadRuleDict(py::handle rule) {
+  Arrays none;
+  return ReadRule(DataMap(std::make_unique<PythonValue>(rule, none), "rule"));
 }
 
 }  // namespace mvf

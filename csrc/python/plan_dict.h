@@ -1,9 +1,11 @@
-// A plan in Python's dicts, lists and NumPy arrays, as engine/plan_reader.h describes it.
+// A plan in Python's dicts, lists and NumPy arrays, as engine/plan_reader.h describes it; and the rule by
+// which images are prepared.
 #pragma once
 
 #include <vector>
 
 #include "engine/plan.h"
+#include "image/rule.h"
 #include "python/arrays.h"
 
 namespace mvf {
@@ -15,5 +17,8 @@ struct PlanWithArrays {
 
 // Throws TypeError or ValueError that names the step and the key.
 PlanWithArrays ReadPlanDict(py::handle plan);
+
+// What Preprocessing.to_dict() gives. Throws TypeError or ValueError that names the key.
+ImageRule ReadRuleDict(py::handle rule);
 
 }  // namespace mvf
