@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "mobilevit_fast"
 SOURCES = ROOT / "csrc"
 
-LEAVES = {"config", "image", "weights"}
+LEAVES = {"config", "image", "predictions", "weights"}
 RUNTIME = LEAVES | {"_C", "folding", "lower", "lower_quantized"}
 PYTHON_MAY_USE = {
     "config": set(),
@@ -25,11 +25,13 @@ PYTHON_MAY_USE = {
     "decode_ahead": {"image"},
     "native_libraries": {"_C"},
     "c_library": {"_C"},
-    "cuda": {"_C", "image"},
-    "session": RUNTIME | {"cuda", "decode_ahead"},
+    "cuda": {"_C"},
+    "cuda_images": {"_C", "image", "cuda"},
+    "predictions": set(),
+    "session": RUNTIME | {"cuda", "cuda_images", "decode_ahead"},
     "benchmark": RUNTIME | {"session"},
-    "serve": {"image", "session"},
-    "offline": {"image", "session", "weights"},
+    "serve": {"image", "predictions", "session"},
+    "offline": {"image", "predictions", "session", "weights"},
     "integrations": {"session", "serve"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"cuda", "ops"},
@@ -60,6 +62,7 @@ WITHOUT_TORCH = LEAVES | {
     "folding",
     "lower",
     "cuda",
+    "cuda_images",
     "decode_ahead",
     "c_library",
     "evaluation",

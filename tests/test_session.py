@@ -14,7 +14,7 @@ from mobilevit_fast import _C, Prediction, Session
 from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.image import preprocess
 from mobilevit_fast.lower import lower
-from mobilevit_fast.session import softmax
+from mobilevit_fast.predictions import softmax
 from mobilevit_fast.weights import save_checkpoint
 from plan_interpreter import interpret
 

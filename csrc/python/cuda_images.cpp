@@ -64,7 +64,7 @@ py::tuple SizeAfter(const Preparer& preparer, const py::object& height, const py
   return py::make_tuple(size.height, size.width);
 }
 
-void Prepare(Preparer& preparer, py::handle images, py::handle planes, const py::object& stream) {
+void PrepareImages(Preparer& preparer, py::handle images, py::handle planes, const py::object& stream) {
   const Photographs photographs = ReadPhotographs(preparer, images);
   const ImageSize size = preparer.SizeOf(photographs.images);
   const auto count = static_cast<int64_t>(photographs.images.size());
@@ -114,7 +114,7 @@ void BindCudaImages(py::module_& module) {
       .def("size", &SizeAfter, py::arg("height"), py::arg("width"),
            "(height, width) that an image of that size gets.")
       .def(
-          "prepare", &Prepare, py::arg("images"), py::arg("planes"), py::arg("stream"),
+          "prepare", &PrepareImages, py::arg("images"), py::arg("planes"), py::arg("stream"),
           "Enqueues on a stream, a cudaStream_t as an integer: images are uint8 arrays [H, W, 3] of the host "
           "or this device, planes float32 [N, 3, height, width] of the device, dense.")
       .def("run", &Run, py::arg("engine"), py::arg("images"),

@@ -160,6 +160,44 @@ class Engine:
 class CudaError(RuntimeError):
     """What the CUDA runtime refused. Only in builds with CUDA kernels."""
 
+class CudaPreparer:
+    """The rule of a checkpoint's images, applied on a CUDA device, bit for bit as `image.preprocess` does.
+
+    Only in builds with CUDA kernels. One may be used from several threads and on several streams at once.
+
+    Args:
+        rule: what `Preprocessing.to_dict` gives.
+        device: its number.
+
+    Raises:
+        TypeError, ValueError: another rule; no device, or not so many.
+    """
+
+    def __init__(self, rule: dict[str, Any], device: int = 0) -> None: ...
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that an image of that size gets.
+
+        Raises:
+            ValueError: it is too large, or would be when resized.
+        """
+
+    def prepare(self, images: list[Any], planes: Any, stream: int) -> None:
+        """Enqueues a batch on a stream, and waits for what is enqueued there so far.
+
+        Args:
+            images: uint8 [H, W, 3], any sizes and strides: NumPy arrays, and whatever of this device has
+                __cuda_array_interface__.
+            planes: float32 [N, 3, height, width] of this device, dense, to fill.
+            stream: as for `CudaEngine.run_on_device`; not one that is being recorded.
+
+        Raises:
+            TypeError, ValueError: arrays of another type, shape, layout or device; no image; images that get
+                different sizes.
+        """
+
+    def run(self, engine: CudaEngine, images: list[Bytes]) -> list[Array]:
+        """What `engine.run` answers to NumPy images, prepared. The engine must be on the same device."""
+
 class CudaEngine:
     """A plan on a CUDA device, ready to run. Only in builds with CUDA kernels.
 

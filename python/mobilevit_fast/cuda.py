@@ -49,12 +49,13 @@ class DeviceEngine:
     """
 
     def __init__(self, plan: dict[str, Any], precision: str, device: int) -> None:
-        self._native = _C.CudaEngine(plan, precision=precision, device=device)
+        self.native = _C.CudaEngine(plan, precision=precision, device=device)
+        self.device = device
         self.isa = f"cuda {_C.cuda_devices()[device]['capability']}"
         self.threads = _C.default_threads()
-        self.shapes = self._native.shapes
-        self.memory = self._native.memory
-        self.profile = self._native.profile
+        self.shapes = self.native.shapes
+        self.memory = self.native.memory
+        self.profile = self.native.profile
 
     def run(self, x: Any) -> list[Any]:
         """Runs a batch [N, 3, H, W] of float32: a NumPy array, or a torch tensor on this device.
@@ -63,19 +64,19 @@ class DeviceEngine:
             for each output of the plan an array of the same kind. Tensors are computed in order of torch's
             current stream, and this call does not wait for them.
         """
-        return self._native.run(x) if isinstance(x, np.ndarray) else self._run_tensor(x)
+        return self.native.run(x) if isinstance(x, np.ndarray) else self._run_tensor(x)
 
     def _run_tensor(self, x: Any) -> list[Any]:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(x, torch.Tensor):
             raise TypeError(f"x must be a NumPy array or a torch tensor, got {type(x).__name__}")
-        if x.device.type != "cuda" or x.device.index != self._native.device:
-            raise ValueError(f"x must be on device cuda:{self._native.device}, got one on {x.device}")
+        if x.device.type != "cuda" or x.device.index != self.device:
+            raise ValueError(f"x must be on device cuda:{self.device}, got one on {x.device}")
         x = x.detach()
         if x.ndim != 4 or min(x.shape[2:]) < 1:
             raise ValueError(f"x must be [N, 3, H, W] with H and W of at least 1, got {tuple(x.shape)}")
         shapes = self.shapes(*x.shape[2:])["outputs"]
         outputs = [x.new_empty((x.shape[0], *shape)) for shape in shapes]
         stream = torch.cuda.current_stream(x.device).cuda_stream
-        self._native.run_on_device(x, outputs, stream)
+        self.native.run_on_device(x, outputs, stream)
         return outputs

@@ -1,10 +1,11 @@
-"""Batches of decoded images, each prepared by a few threads while the one before it is in use."""
+"""Batches of images, each decoded and prepared by a few threads while the one before it is in use."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,24 @@ def decode_ahead(
     A bad image takes its place in `errors` (ValueError, TypeError or OSError) and leaves the others alone.
     Where the preprocessing does not crop, images differ in size, and each is a batch of its own.
     """
+    load = partial(preprocess_one, preprocessing=preprocessing)
     size = batch_size if preprocessing.crop_size is not None else 1
-    chunks = [images[start : start + size] for start in range(0, len(images), size)]
+    for loaded in load_ahead(images, load, size, workers):
+        yield _collect(loaded)
+
+
+def load_ahead(
+    images: Sequence[Any], load: Callable[[Any], Any], batch_size: int, workers: int
+) -> Iterator[list[Any]]:
+    """Yields what `load` makes of the images in order, `batch_size` at a time, at most one batch ahead.
+
+    A bad image's error (ValueError, TypeError or OSError) takes its place.
+    """
+    load = partial(_load, load)
     if len(images) == 1:
-        yield _collect([_decode(images[0], preprocessing)])
+        yield [load(images[0])]
         return
+    chunks = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     # Not at the top: a single photograph should not wait for this import.
     from concurrent.futures import ThreadPoolExecutor
 
@@ -40,18 +54,18 @@ def decode_ahead(
     ahead: deque[list[Any]] = deque()
     try:
         for chunk in chunks:
-            ahead.append([pool.submit(_decode, image, preprocessing) for image in chunk])
+            ahead.append([pool.submit(load, image) for image in chunk])
             if len(ahead) > 1:
-                yield _collect([future.result() for future in ahead.popleft()])
+                yield [future.result() for future in ahead.popleft()]
         while ahead:
-            yield _collect([future.result() for future in ahead.popleft()])
+            yield [future.result() for future in ahead.popleft()]
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(image: ImageSource, preprocessing: Preprocessing) -> np.ndarray | Exception:
+def _load(load: Callable[[Any], Any], image: Any) -> Any:
     try:
-        return preprocess_one(image, preprocessing)
+        return load(image)
     except (ValueError, TypeError, OSError) as error:
         return error
 

@@ -12,25 +12,18 @@ import numpy as np
 
 from mobilevit_fast import _C, cuda
 from mobilevit_fast.config import ModelConfig
-from mobilevit_fast.decode_ahead import decode_ahead
-from mobilevit_fast.image import ImageSource, Preprocessing
+from mobilevit_fast.cuda_images import DeviceImages
+from mobilevit_fast.decode_ahead import load_ahead
+from mobilevit_fast.image import ImageSource, Preprocessing, image_list, preprocess, preprocess_one
 from mobilevit_fast.lower import lower
 from mobilevit_fast.lower_quantized import compute_precision, lower_quantized
+from mobilevit_fast.predictions import Prediction, rank
 from mobilevit_fast.weights import Checkpoint, NativeModel, QuantizedCheckpoint, load_runnable
 
 Runnable = Checkpoint | QuantizedCheckpoint | NativeModel
 
 _DECODING_THREADS = 4
 """At most; decoding a photograph costs about as much as classifying it."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One answer about one image: the label, its index among the classes and its probability, 0 to 1."""
-
-    label: str
-    index: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,8 @@ class Session:
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu", "cuda" or "cuda:N". With the last two, threads and isa must be None, and `run` takes
-            torch tensors on that device, too.
+            torch tensors on that device, too; `classify` and `run_images` upload images as bytes and prepare
+            them there, bit for bit as the CPU does.
         channel_order: "RGB" or "BGR", the order of the channels that `run` is given; None for the
             checkpoint's own. Another order than that is folded into the first layer's weights.
 
@@ -129,6 +123,8 @@ class Session:
             self._precision = _choose_device_precision(checkpoint, precision, threads, isa)
             plan = lower_to_plan(checkpoint, "fp32", self.is_channel_order_folded)
             self._engine = cuda.DeviceEngine(plan, kernels_for(self._precision), number)
+        on_device = isinstance(self._engine, cuda.DeviceEngine)
+        self._device_images = DeviceImages(self._engine, self._preprocessing) if on_device else None
         self._step_outputs = [step["output"] for step in plan["steps"]]
         self._config = checkpoint.config
         self._labels = checkpoint.labels
@@ -152,6 +148,24 @@ class Session:
         """
         return self._engine.run(pixel_values)[0]
 
+    def run_images(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
+        """Logits of images as they are, all in one batch, prepared by `preprocessing`.
+
+        Args:
+            images: as for `classify`.
+
+        Returns:
+            float32 [N, number of classes]; a torch tensor on the device where one of the images is one.
+
+        Raises:
+            ValueError, TypeError, FileNotFoundError: an image that cannot be read, no image, or different
+                sizes where the preprocessing does not crop.
+        """
+        sources = image_list(images)
+        if self._device_images is None:
+            return self.run(preprocess(sources, self._preprocessing))
+        return self._device_images.run([self._device_images.load(source) for source in sources])
+
     def classify(
         self, images: ImageSource | Sequence[ImageSource], top_k: int = 5, batch_size: int = 8
     ) -> list[list[Prediction]]:
@@ -159,7 +173,8 @@ class Session:
 
         Args:
             images: one image or a list of them: paths, encoded bytes, binary files, PIL images, or uint8
-                arrays [H, W, 3] in RGB order.
+                arrays [H, W, 3] in RGB order; or an array [N, H, W, 3] of them. On a CUDA device also torch
+                tensors there, like arrays.
             top_k: how many labels an image; at most the number of classes are given.
             batch_size: how many images run together; the next ones are decoded meanwhile.
 
@@ -183,20 +198,29 @@ class Session:
         """`classify` as a stream: yields each image's predictions in order, or a bad one's error."""
         _check_count("top_k", top_k)
         _check_count("batch_size", batch_size)
-        sources = list(images) if isinstance(images, list | tuple) else [images]
-        return self._answers(sources, top_k, batch_size)
+        return self._answers(image_list(images), top_k, batch_size)
 
     def _answers(
         self, images: list[ImageSource], top_k: int, batch_size: int
     ) -> Iterator[list[Prediction] | Exception]:
         workers = min(_DECODING_THREADS, self.threads)
-        for batch in decode_ahead(images, self._preprocessing, batch_size, workers):
-            predictions = iter(self._predict(batch.pixels, top_k) if len(batch.pixels) else [])
-            for error in batch.errors:
-                yield next(predictions) if error is None else error
+        size = 1 if self._preprocessing.crop_size is None else batch_size
+        for batch in load_ahead(images, self._load, size, workers):
+            good = [image for image in batch if not isinstance(image, Exception)]
+            predictions = iter(rank(self._run_loaded(good), self._labels, top_k) if good else [])
+            for image in batch:
+                yield image if isinstance(image, Exception) else next(predictions)
 
-    def _predict(self, pixel_values: np.ndarray, top_k: int) -> list[list[Prediction]]:
-        return rank(self.run(pixel_values), self._labels, top_k)
+    def _load(self, image: ImageSource) -> Any:
+        if self._device_images is not None:
+            return self._device_images.load(image)
+        return preprocess_one(image, self._preprocessing)
+
+    def _run_loaded(self, images: list[Any]) -> np.ndarray:
+        if self._device_images is None:
+            return self.run(np.stack(images))
+        logits = self._device_images.run(images)
+        return logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
 
     def profile(self, repeats: int = 20, size: tuple[int, int] | None = None) -> list[StepProfile]:
         """Times each step on one image of `size` (height, width), by default `input_size`.
@@ -272,22 +296,6 @@ class Session:
     def __repr__(self) -> str:
         settings = f"precision={self._precision!r}, threads={self.threads}, isa={self.isa!r}"
         return f"Session({self._source!r}, {settings})"
-
-
-def rank(logits: np.ndarray, labels: Sequence[str], top_k: int) -> list[list[Prediction]]:
-    """For each row of logits [N, classes] its `top_k` most probable labels, the most probable first."""
-    scores = softmax(logits)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    return [
-        [Prediction(labels[index], index, float(row[index])) for index in indices.tolist()]
-        for row, indices in zip(scores, best, strict=True)
-    ]
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float64 [N, classes] of logits [N, classes]."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def own_precision(checkpoint: Runnable) -> str:

@@ -12,7 +12,7 @@ from mobilevit_fast.cli.exits import BAD_INPUT, OK, complain, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_engine, add_json, open_session, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.image import find_images
-from mobilevit_fast.session import Prediction
+from mobilevit_fast.predictions import Prediction
 
 EPILOG = """examples:
   mobilevit-fast classify photo.jpg

@@ -14,7 +14,8 @@ from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.options import SIZE_STEP, Options
 from mobilevit_fast.export.pictures import Pictures, made_pictures, read_pictures
 from mobilevit_fast.image import ImageSource, Preprocessing
-from mobilevit_fast.session import Session, softmax
+from mobilevit_fast.predictions import softmax
+from mobilevit_fast.session import Session
 
 IMAGES = 8
 """How many are compared, at least; as one batch, and one by one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -52,6 +52,12 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
         f"cannot read an image from {type(source).__name__}; "
         "give a path, bytes, a binary file object, a PIL image or a uint8 array [H, W, 3]"
     )
+
+
+def image_list(images: Any) -> list[Any]:
+    """The images of a list or tuple, those of a batch [N, H, W, C], or the one that was given."""
+    is_batch = isinstance(images, list | tuple) or getattr(images, "ndim", None) == 4
+    return list(images) if is_batch else [images]
 
 
 def _from_path(source: str | os.PathLike, max_pixels: int) -> Image.Image:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, load_image
+from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, image_list, load_image
 from mobilevit_fast.image.preprocessing import Preprocessing
 
 
@@ -17,7 +17,7 @@ def preprocess(
     """Turn images into the batch that the network takes.
 
     Args:
-        images: one image or a sequence of images, each as `load_image` takes it.
+        images: one image or a sequence of images, each as `load_image` takes it; or an array [N, H, W, 3].
         preprocessing: the rule of the checkpoint that will read the batch.
         max_pixels: see `load_image`.
 
@@ -28,7 +28,7 @@ def preprocess(
         ValueError: an image that cannot be read, no image, or different sizes where the rule does not crop.
         TypeError, FileNotFoundError: see `load_image`.
     """
-    sources = list(images) if isinstance(images, list | tuple) else [images]
+    sources = image_list(images)
     if not sources:
         raise ValueError("no images were given")
     if preprocessing.crop_size is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_fast.offline.arrow import import_parquet
-from mobilevit_fast.session import Prediction
+from mobilevit_fast.predictions import Prediction
 from mobilevit_fast.weights.atomic import replacing
 
 _JOB = "job.json"

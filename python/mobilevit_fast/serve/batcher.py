@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast.image import MAX_PIXELS, ImageSource, preprocess_one
+from mobilevit_fast.predictions import Prediction
 from mobilevit_fast.serve.errors import ClosedError, DeadlineError, QueueFullError
 from mobilevit_fast.serve.latency_curve import LatencyCurve
 from mobilevit_fast.serve.metrics import Metrics, Snapshot
 from mobilevit_fast.serve.policy import BatchPolicy
 from mobilevit_fast.serve.queues import RequestQueue
 from mobilevit_fast.serve.request import Answer, Request, Stage
-from mobilevit_fast.session import Prediction, Session
+from mobilevit_fast.session import Session
 
 _DECODING_THREADS = 4
 """At most; decoding a photograph costs about as much as classifying it."""

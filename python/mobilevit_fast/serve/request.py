@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from mobilevit_fast.image import ImageSource
-from mobilevit_fast.session import Prediction, rank, softmax
+from mobilevit_fast.predictions import Prediction, rank, softmax
 
 
 @dataclass(frozen=True, eq=False)
