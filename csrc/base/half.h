@@ -1,4 +1,5 @@
-// Conversions of 16-bit floats on the host, to the nearest value, ties to even.
+// Conversions of short floats on the host, to the nearest value, ties to even; TF32's away from zero, as
+// the device has it.
 #pragma once
 
 #include <cstring>
@@ -33,6 +34,8 @@ inline float ToFloat(Bf16 value) { return FloatOf(static_cast<uint32_t>(value.bi
 
 inline float ToFloat(float value) { return value; }
 
+inline float ToFloat(Tf32 value) { return value.value; }
+
 template <class Element>
 Element RoundTo(float value);
 
@@ -64,6 +67,14 @@ inline Bf16 RoundTo(float value) {
   const uint32_t bits = BitsOf(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>(bits >> 16 | 0x40u)};
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
+}
+
+template <>
+inline Tf32 RoundTo(float value) {
+  constexpr uint32_t kDropped = 0x1fffu, kHalf = 0x1000u, kQuietNan = 0x7fc00000u;
+  const uint32_t bits = BitsOf(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return {FloatOf((bits & 0x80000000u) | kQuietNan)};
+  return {FloatOf((bits + kHalf) & ~kDropped)};
 }
 
 }  // namespace mvf

@@ -16,6 +16,11 @@ struct Half {
   uint16_t bits;
 };
 
+// TF32: a float in memory, of which products see the ten upper bits of the mantissa.
+struct Tf32 {
+  float value;
+};
+
 enum class DType { kF32, kBf16, kF16 };
 
 constexpr size_t SizeOf(DType type) { return type == DType::kF32 ? 4 : 2; }

@@ -19,7 +19,7 @@ struct PlanarArgs {
 
 struct CudaTable {
   const char* name;  // the precision
-  DType element;
+  DType element;     // in memory
   Packing<LinearShape, LinearWeights> linear_packing;
   CudaKernel<LinearArgs> linear;
   Packing<FfnShape, FfnWeights> ffn_packing;
@@ -46,6 +46,7 @@ constexpr int64_t kMaxCudaExpandedInput = 384;
 
 const CudaTable& CudaTableF16();
 const CudaTable& CudaTableBf16();
+const CudaTable& CudaTableTf32();
 const CudaTable& CudaTableF32();
 const CudaTable& CudaTableInt8();
 

@@ -1,8 +1,8 @@
 // Small matrix products by one warp: sums[16 x 8] += a[16 x k] * b[k x 8], and who holds which element.
 //
 // Lane l holds of the sums the rows l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next, whatever the
-// element type: the accumulator fragment of PTX's mma.m16n8k16. All lanes of a warp call each function
-// together.
+// element type: the accumulator fragment of PTX's mma.m16n8k16 and others. All lanes of a warp call each
+// function together.
 #pragma once
 
 #include "cuda/simt.h"
@@ -70,7 +70,8 @@ struct Matrix : ColumnsInOrder {
     b.pairs[1] = pairs.y;
   }
 
-  // b[k][n] from rows[8 of n][pitch] in shared memory, and from rows[kDepth of k][pitch].
+  // b[k][n] from rows[8 of n][pitch] in shared memory; and from rows[kDepth of k][pitch], to be multiplied by
+  // what FromSums gives.
   static MVF_DEVICE void LoadByColumn(B& b, const Element* rows, int pitch) {
     LoadMatrices(b.pairs, rows + LaneIndex() % 8 * pitch + LaneIndex() / 8 % 2 * 8);
   }
@@ -88,6 +89,62 @@ struct Matrix : ColumnsInOrder {
     a.pairs[1] = NarrowPair(sums[0].value[2], sums[0].value[3], Element{});
     a.pairs[2] = NarrowPair(sums[1].value[0], sums[1].value[1], Element{});
     a.pairs[3] = NarrowPair(sums[1].value[2], sums[1].value[3], Element{});
+  }
+};
+
+// TF32: tensor cores, on operands rounded as they are loaded; weights were when they were packed.
+template <>
+struct Matrix<Tf32> : ColumnsInOrder {
+  using Total = Sums;
+  static constexpr int kDepth = 8;
+  static constexpr int kPackedDepth = kTileDepth;
+  struct A {
+    uint32_t values[4];
+  };
+  struct B {
+    uint32_t values[2];
+  };
+
+  static constexpr int PlaceInTile(int n, int k) {
+    const int lane = n * 4 + k % 4, fragment = k / kDepth;
+    return (fragment * kWarp + lane) * 2 + k % kDepth / 4;
+  }
+
+  // Where matrices of 16-bit elements have a pair, these have one element.
+  static MVF_DEVICE void LoadRows(A& a, const Tf32* rows, int pitch) {
+    LoadMatrices(a.values, rows + LaneIndex() % 16 * pitch + LaneIndex() / 16 * 4);
+    MVF_UNROLL
+    for (uint32_t& value : a.values) value = RoundToTf32(BitsAsFloat(value));
+  }
+
+  static MVF_DEVICE void LoadPacked(B& b, const Tf32* tile, int fragment) {
+    const uint2 values = LoadConstant8(tile + (fragment * kWarp + LaneIndex()) * 2);
+    b.values[0] = values.x;
+    b.values[1] = values.y;
+  }
+
+  static MVF_DEVICE void LoadByColumn(B& b, const Tf32* rows, int pitch) {
+    LoadMatrices(b.values, rows + LaneIndex() % 8 * pitch + LaneIndex() / 8 % 2 * 4);
+    MVF_UNROLL
+    for (uint32_t& value : b.values) value = RoundToTf32(BitsAsFloat(value));
+  }
+  static MVF_DEVICE void LoadByDepth(B& b, const Tf32* rows, int pitch) {
+    const Tf32* from = rows + SumsColumn() * pitch + LaneIndex() / 4;
+    b.values[0] = RoundToTf32(Widen(from[0]));
+    b.values[1] = RoundToTf32(Widen(from[pitch]));
+  }
+
+  static MVF_DEVICE void Multiply(Sums& sums, const A& a, const B& b) {
+    MultiplyFragments(sums.value, a.values, b.values, Tf32{});
+  }
+
+  // A lane keeps its own sums, so of each depth 8 the even ones come before the odd ones: products may be
+  // summed in any order.
+  static MVF_DEVICE void FromSums(A& a, const Sums* sums) {
+    a.values[0] = RoundToTf32(sums->value[0]);
+    a.values[1] = RoundToTf32(sums->value[2]);
+    a.values[2] = RoundToTf32(sums->value[1]);
+    a.values[3] = RoundToTf32(sums->value[3]);
   }
 };
 
@@ -177,6 +234,11 @@ MVF_DEVICE float Narrow(float value) {
   return value;
 }
 
+template <>
+MVF_DEVICE Tf32 Narrow(float value) {
+  return {value};
+}
+
 // Two neighbours at a multiple of their size.
 template <class Element>
 MVF_DEVICE void StorePair(Element* to, float first, float second) {
@@ -185,6 +247,10 @@ MVF_DEVICE void StorePair(Element* to, float first, float second) {
 template <>
 MVF_DEVICE void StorePair(float* to, float first, float second) {
   StoreFloats(to, first, second);
+}
+template <>
+MVF_DEVICE void StorePair(Tf32* to, float first, float second) {
+  StoreFloats(&to->value, first, second);
 }
 template <class Element>
 MVF_DEVICE float2 LoadPair(const Element* from) {
@@ -197,6 +263,10 @@ MVF_DEVICE float2 LoadPair(const Element* from) {
 template <>
 MVF_DEVICE float2 LoadPair(const float* from) {
   return LoadFloats(from);
+}
+template <>
+MVF_DEVICE float2 LoadPair(const Tf32* from) {
+  return LoadFloats(&from->value);
 }
 
 constexpr float kLog2E = 1.4426950408889634f;

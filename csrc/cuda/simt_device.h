@@ -94,6 +94,16 @@ MVF_DEVICE void MultiplyFragments(float (&sums)[4], const uint32_t (&a)[4], cons
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// The same of TF32, whose operands must have been rounded: [16 x 8] * [8 x 8] in the fragments of PTX's
+// mma.m16n8k8.
+MVF_DEVICE void MultiplyFragments(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Tf32) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // The same of bytes, exact in 32 bits: [16 x 32] * [32 x 8] in the fragments of PTX's mma.m16n8k32.
 MVF_DEVICE void MultiplyFragments(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                                   UnsignedBySigned) {
@@ -146,6 +156,7 @@ MVF_DEVICE uint4 LoadConstant16(const void* from) { return __ldg(static_cast<con
 MVF_DEVICE uint2 LoadConstant8(const void* from) { return __ldg(static_cast<const uint2*>(from)); }
 
 MVF_DEVICE float Widen(float value) { return value; }
+MVF_DEVICE float Widen(Tf32 value) { return value.value; }
 MVF_DEVICE float Widen(Bf16 value) { return __uint_as_float(static_cast<uint32_t>(value.bits) << 16); }
 MVF_DEVICE float Widen(Half value) {
   float result;
@@ -162,6 +173,13 @@ MVF_DEVICE uint32_t NarrowPair(float low, float high, Bf16) {
   uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
+}
+
+// The bits of the nearest TF32, of two the one away from zero.
+MVF_DEVICE uint32_t RoundToTf32(float value) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
 }
 
 // A word at a multiple of four bytes, two floats at a multiple of eight, sixteen bytes at a multiple of that.

@@ -166,6 +166,7 @@ template <class Element>
 uint32_t NarrowPair(float low, float high, Element) {
   return RoundTo<Element>(low).bits | static_cast<uint32_t>(RoundTo<Element>(high).bits) << 16;
 }
+inline uint32_t RoundToTf32(float value) { return BitsOf(RoundTo<Tf32>(value).value); }
 inline float BitsAsFloat(uint32_t bits) { return FloatOf(bits); }
 
 inline uint32_t PickBytes(uint32_t low, uint32_t high, uint32_t numbers) {

@@ -14,11 +14,12 @@ namespace {
 
 const CudaTable& ReadCudaTable(const py::object& precision) {
   const std::string name = ReadString(precision, "precision");
-  for (const CudaTable* table : {&CudaTableF16(), &CudaTableBf16(), &CudaTableF32(), &CudaTableInt8()}) {
+  for (const CudaTable* table :
+       {&CudaTableF16(), &CudaTableBf16(), &CudaTableTf32(), &CudaTableF32(), &CudaTableInt8()}) {
     if (name == table->name) return *table;
   }
-  throw std::invalid_argument("precision must be 'fp16', 'bf16', 'fp32' or 'int8' on a CUDA device, got '" +
-                              name + "'");
+  throw std::invalid_argument(
+      "precision must be 'fp16', 'bf16', 'tf32', 'fp32' or 'int8' on a CUDA device, got '" + name + "'");
 }
 
 std::unique_ptr<CudaEngine> MakeEngine(py::handle dict, const py::object& precision,

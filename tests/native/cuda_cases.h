@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/half.h"
@@ -26,6 +27,8 @@ inline constexpr float kRounding<float> = 1.0f / (1 << 24);
 template <>
 inline constexpr float kRounding<Half> = 1.0f / (1 << 11);
 template <>
+inline constexpr float kRounding<Tf32> = 1.0f / (1 << 11);
+template <>
 inline constexpr float kRounding<Bf16> = 1.0f / (1 << 8);
 
 template <class Element>
@@ -39,8 +42,18 @@ inline const CudaTable& TableOf<Half>() {
   return CudaTableF16();
 }
 template <>
+inline const CudaTable& TableOf<Tf32>() {
+  return CudaTableTf32();
+}
+template <>
 inline const CudaTable& TableOf<Bf16>() {
   return CudaTableBf16();
+}
+
+// How many roundings of Element a test allows: sums round in float only, so few of a shorter type.
+template <class Element>
+constexpr double Roundings(double of_float, double of_short) {
+  return std::is_same_v<Element, float> ? of_float : of_short;
 }
 
 class Random {

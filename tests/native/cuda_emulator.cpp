@@ -317,6 +317,19 @@ void LoadMatrixRows(void* const* lanes) {
   }
 }
 
+// The sums' fragment is the same whatever the depth.
+template <int kDepth>
+void AddToSums(void* const* lanes, const double (&a)[16][kDepth], const double (&b)[kDepth][8]) {
+  for (int i = 0; i < 16 * 8; ++i) {
+    const int row = i / 8, column = i % 8;
+    const auto* lane = static_cast<const Fragments*>(lanes[row % 8 * 4 + column / 2]);
+    float& sum = lane->sums[row / 8 * 2 + column % 2];
+    double products = sum;
+    for (int k = 0; k < kDepth; ++k) products += a[row][k] * b[k][column];
+    sum = static_cast<float>(products);
+  }
+}
+
 // PTX ISA, mma.m16n8k16 with 16-bit floats: which lane holds which element of a, b and the sums.
 template <class Element>
 void MultiplyAll(void* const* lanes) {
@@ -333,14 +346,23 @@ void MultiplyAll(void* const* lanes) {
       b[k][column] = element(at(column * 4 + k % 8 / 2)->b[k / 8], k % 2);
     }
   }
-  for (int row = 0; row < 16; ++row) {
-    for (int column = 0; column < 8; ++column) {
-      float& sum = at(row % 8 * 4 + column / 2)->sums[row / 8 * 2 + column % 2];
-      double products = sum;
-      for (int k = 0; k < 16; ++k) products += a[row][k] * b[k][column];
-      sum = static_cast<float>(products);
-    }
+  AddToSums(lanes, a, b);
+}
+
+// PTX ISA, mma.m16n8k8 with TF32. What the device makes of bits that TF32 lacks is undefined.
+template <>
+void MultiplyAll<Tf32>(void* const* lanes) {
+  const auto at = [&](int lane) { return static_cast<const Fragments*>(lanes[lane]); };
+  const auto element = [](uint32_t bits) {
+    if (bits & 0x1fffu) throw std::logic_error("a product of floats that were not rounded to TF32");
+    return static_cast<double>(FloatOf(bits));
+  };
+  double a[16][8], b[8][8];
+  for (int k = 0; k < 8; ++k) {
+    for (int row = 0; row < 16; ++row) a[row][k] = element(at(row % 8 * 4 + k % 4)->a[row / 8 + 2 * (k / 4)]);
+    for (int column = 0; column < 8; ++column) b[k][column] = element(at(column * 4 + k % 4)->b[k / 4]);
   }
+  AddToSums(lanes, a, b);
 }
 template void MultiplyAll<Half>(void* const*);
 template void MultiplyAll<Bf16>(void* const*);

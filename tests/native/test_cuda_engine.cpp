@@ -74,6 +74,7 @@ void CheckEngine(double roundings) {
 
 TEST(cuda_engine, computes_what_the_host_computes_f32) { CheckEngine<float>(20); }
 TEST(cuda_engine, computes_what_the_host_computes_f16) { CheckEngine<Half>(10); }
+TEST(cuda_engine, computes_what_the_host_computes_tf32) { CheckEngine<Tf32>(10); }
 TEST(cuda_engine, computes_what_the_host_computes_bf16) { CheckEngine<Bf16>(10); }
 
 TEST(cuda_engine, a_graph_is_repeated_on_other_images) {

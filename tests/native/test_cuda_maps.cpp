@@ -71,7 +71,7 @@ void CheckConv(const ConvCase& test, const CudaRun& run) {
   const AlignedBuffer packed = Pack(TableOf<Element>().conv3x3_packing, args.shape, weights);
   const Output output = {Strided(test.height, test.stride), Strided(test.width, test.stride), test.out};
   CheckBatch<Element>(PlainTable().conv3x3, TableOf<Element>().conv3x3, run, output, output.height,
-                      sizeof(Element) == 4 ? 32 : 2, "a convolution", [&](int64_t image) {
+                      Roundings<Element>(32, 2), "a convolution", [&](int64_t image) {
                         args.packed = image < 0 ? packed.data() : plain.data();
                         args.input = image < 0 ? first.Device() : first.Plain(image);
                         args.second = image < 0 ? second.Device() : second.Plain(image);
@@ -92,6 +92,7 @@ void CheckConvs() {
 
 TEST(cuda_maps, conv3x3_f16) { CheckConvs<Half>(); }
 TEST(cuda_maps, conv3x3_bf16) { CheckConvs<Bf16>(); }
+TEST(cuda_maps, conv3x3_tf32) { CheckConvs<Tf32>(); }
 TEST(cuda_maps, conv3x3_f32) { CheckConvs<float>(); }
 
 template <class Element>
@@ -108,7 +109,7 @@ void CheckStem(int64_t height, int64_t width, int64_t out, bool channels_last) {
   run.image_stride = 3 * height * width;
   const Output output = {Strided(height, 2), Strided(width, 2), out};
   CheckBatch<Element>(PlainTable().stem, TableOf<Element>().stem, run, output, output.height,
-                      sizeof(Element) == 4 ? 16 : 2, "a stem", [&](int64_t image) {
+                      Roundings<Element>(16, 2), "a stem", [&](int64_t image) {
                         const float* data = images.data() + (image < 0 ? 0 : image) * run.image_stride;
                         args.packed = image < 0 ? packed.data() : plain.data();
                         if (channels_last) {
@@ -124,6 +125,7 @@ TEST(cuda_maps, stem) {
   CheckStem<Half>(13, 17, 16, false);
   CheckStem<Half>(8, 9, 33, true);
   CheckStem<Bf16>(9, 6, 16, true);
+  CheckStem<Tf32>(9, 7, 33, false);
   CheckStem<float>(7, 11, 32, false);
 }
 
@@ -154,8 +156,7 @@ void CheckInvertedResidual(const ResidualCase& test, const CudaRun& run) {
   const auto packed = Pack(TableOf<Element>().inverted_residual_packing, args.shape, weights);
   const Output output = {Strided(test.height, test.stride), Strided(test.width, test.stride), test.out};
   CheckBatch<Element>(PlainTable().inverted_residual, TableOf<Element>().inverted_residual, run, output,
-                      output.height, sizeof(Element) == 4 ? 24 : 5, "an inverted residual",
-                      [&](int64_t image) {
+                      output.height, Roundings<Element>(24, 5), "an inverted residual", [&](int64_t image) {
                         args.packed = image < 0 ? packed.data() : plain.data();
                         args.input = image < 0 ? input.Device() : input.Plain(image);
                         return args;
@@ -178,6 +179,7 @@ TEST(cuda_maps, inverted_residual_f16) {
   CheckInvertedResidual<Half>({3, 3, kMaxCudaExpandedInput, 16, 8, 2}, ManyMultiprocessors(1));
 }
 TEST(cuda_maps, inverted_residual_bf16) { CheckInvertedResiduals<Bf16>(); }
+TEST(cuda_maps, inverted_residual_tf32) { CheckInvertedResiduals<Tf32>(); }
 TEST(cuda_maps, inverted_residual_f32) { CheckInvertedResiduals<float>(); }
 
 struct AttentionCase {
@@ -194,8 +196,8 @@ void CheckAttention(const AttentionCase& test) {
   qkv.elements = RoundAll<Element>(qkv.floats);
   CheckBatch<Element>(PlainTable().attention, TableOf<Element>().attention, run,
                       {test.height, test.width, dim}, test.patch_height * test.patch_width * test.heads,
-                      sizeof(Element) == 4 ? 64 : 3,
-                      "attention with heads of " + std::to_string(test.head_dim), [&](int64_t image) {
+                      Roundings<Element>(64, 3), "attention with heads of " + std::to_string(test.head_dim),
+                      [&](int64_t image) {
                         AttentionArgs args;
                         args.qkv = image < 0 ? qkv.Device() : qkv.Plain(image);
                         args.heads = test.heads;
@@ -217,6 +219,7 @@ void CheckAttentions() {
 
 TEST(cuda_maps, attention_f16) { CheckAttentions<Half>(); }
 TEST(cuda_maps, attention_bf16) { CheckAttentions<Bf16>(); }
+TEST(cuda_maps, attention_tf32) { CheckAttentions<Tf32>(); }
 TEST(cuda_maps, attention_f32) { CheckAttentions<float>(); }
 
 TEST(cuda_maps, wide_heads_are_refused) {
@@ -232,7 +235,7 @@ void CheckResize(int64_t height, int64_t width, int64_t out_height, int64_t out_
   Random random;
   Maps<Element> input(random, 2, height, width, 5);
   CheckBatch<Element>(PlainTable().resize, TableOf<Half>().resize, FewMultiprocessors(2),
-                      {out_height, out_width, 5}, out_height, sizeof(Element) == 4 ? 8 : 1.1, "a resize",
+                      {out_height, out_width, 5}, out_height, Roundings<Element>(8, 1.1), "a resize",
                       [&](int64_t image) {
                         ResizeArgs args;
                         args.type = image < 0 ? type : DType::kF32;
@@ -266,13 +269,14 @@ void CheckPool(int64_t height, int64_t width, int64_t channels) {
     args.float_output = sizeof(Stored) == sizeof(float);
     TableOf<Element>().global_pool.run(args, FewMultiprocessors(2));
   });
-  CheckClose<Stored>(actual, expected, sizeof(Stored) == 4 ? 64 : 1.1, "a pool");
+  CheckClose<Stored>(actual, expected, Roundings<Stored>(64, 1.1), "a pool");
 }
 
 TEST(cuda_maps, global_pool) {
   CheckPool<Half, Half>(3, 7, 40);
   CheckPool<Half, float>(1, 1, 33);
   CheckPool<Bf16, Bf16>(8, 8, 5);
+  CheckPool<Tf32, Tf32>(4, 5, 33);
   CheckPool<float, float>(5, 5, 64);
 }
 

@@ -60,10 +60,7 @@ void CheckLinear(const LinearCase& test, const CudaRun& run) {
     TableOf<Element>().linear.run(args, run);
   });
   const double depth = std::sqrt(static_cast<double>(test.in));
-  CheckClose<Element>(actual, expected,
-                      sizeof(Element) == 4 ? 4 + depth
-                      : test.normalize     ? 4
-                                           : 2,
+  CheckClose<Element>(actual, expected, Roundings<Element>(4 + depth, test.normalize ? 4 : 2),
                       "a linear layer of " + std::to_string(test.in) + " to " + std::to_string(test.out));
 }
 
@@ -93,6 +90,7 @@ void CheckLinearCases() {
 
 TEST(cuda_rows, linear_f16) { CheckLinearCases<Half>(); }
 TEST(cuda_rows, linear_bf16) { CheckLinearCases<Bf16>(); }
+TEST(cuda_rows, linear_tf32) { CheckLinearCases<Tf32>(); }
 TEST(cuda_rows, linear_f32) { CheckLinearCases<float>(); }
 
 template <class Element>
@@ -122,7 +120,7 @@ void CheckFfn(int64_t dim, int64_t hidden, int64_t rows) {
     args.stream = output;
     TableOf<Element>().ffn.run(args, run);
   });
-  CheckClose<Element>(actual, expected, sizeof(Element) == 4 ? 16 : 4, "an ffn of " + std::to_string(dim));
+  CheckClose<Element>(actual, expected, Roundings<Element>(16, 4), "an ffn of " + std::to_string(dim));
 }
 
 template <class Element>
@@ -135,6 +133,7 @@ void CheckFfns() {
 
 TEST(cuda_rows, ffn_f16) { CheckFfns<Half>(); }
 TEST(cuda_rows, ffn_bf16) { CheckFfns<Bf16>(); }
+TEST(cuda_rows, ffn_tf32) { CheckFfns<Tf32>(); }
 TEST(cuda_rows, ffn_f32) { CheckFfns<float>(); }
 
 TEST(cuda_rows, what_no_block_can_hold_is_refused) {
@@ -167,13 +166,14 @@ void CheckLayerNorm(int64_t rows, int64_t channels) {
         args.output = output;
         TableOf<Element>().layer_norm.run(args, FewMultiprocessors(2));
       });
-  CheckClose<Element>(actual, expected, sizeof(Element) == 4 ? 16 : 1.1, "a layer norm");
+  CheckClose<Element>(actual, expected, Roundings<Element>(16, 1.1), "a layer norm");
 }
 
 TEST(cuda_rows, layer_norm) {
   for (const auto& [rows, channels] : {std::pair{5, 144}, {1, 31}, {9, 1}, {3, 240}}) {
     CheckLayerNorm<Half>(rows, channels);
     CheckLayerNorm<Bf16>(rows, channels);
+    CheckLayerNorm<Tf32>(rows, channels);
     CheckLayerNorm<float>(rows, channels);
   }
 }
