@@ -38,7 +38,13 @@ from mobilevit_fast.cuda import DeviceEngine
 from mobilevit_fast.session import lower_to_plan
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, to_timm
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32, "int8": torch.float16}
+DTYPES = {
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "tf32": torch.float32,
+    "fp32": torch.float32,
+    "int8": torch.float16,
+}
 LAYOUTS = {"": torch.contiguous_format, " channels_last": torch.channels_last}
 PROVIDERS = {"onnxruntime CUDA": "CUDAExecutionProvider", "TensorRT": "TensorrtExecutionProvider"}
 
@@ -64,6 +70,8 @@ def main() -> int:
     if unknown:
         print(f"unknown models {sorted(unknown)}; choose among {list_models()}", file=sys.stderr)
         return BAD_INPUT
+    # Convolutions of float32 are TF32 unless torch is told otherwise, products of matrices are not.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
     results = [measure(model, batch, arguments) for model in arguments.models for batch in arguments.batch]
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
@@ -186,17 +194,13 @@ def onnxruntime_calls(assets: Assets, images: np.ndarray, precision: str) -> dic
 
     calls = {}
     x = torch.from_numpy(images).cuda()
+    by_cuda = ("CUDAExecutionProvider", {"use_tf32": "1" if precision == "tf32" else "0"})
+    half = {"trt_fp16_enable": "1"} if DTYPES[precision] == torch.float16 else {}
     for name, provider in PROVIDERS.items():
         if provider not in onnxruntime.get_available_providers():
             continue
-        half = (
-            {"trt_fp16_enable": "1"}
-            if provider.startswith("Tensorrt") and DTYPES[precision] == torch.float16
-            else {}
-        )
-        runtime = onnxruntime.InferenceSession(
-            str(assets.onnx(images.shape)), providers=[(provider, half), "CUDAExecutionProvider"]
-        )
+        providers = [by_cuda] if provider == by_cuda[0] else [(provider, half), by_cuda]
+        runtime = onnxruntime.InferenceSession(str(assets.onnx(images.shape)), providers=providers)
         calls[name] = bound_call(runtime, x, assets.checkpoint.config.num_classes)
     return calls
 

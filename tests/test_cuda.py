@@ -17,13 +17,14 @@ from mobilevit_fast.benchmark.random_quantized import random_quantized
 from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_images
 from mobilevit_fast.lower import OUTPUTS, lower
 from mobilevit_fast.lower_quantized import lower_quantized
+from mobilevit_fast.model import native_forward
 from mobilevit_fast.weights import LayerFormat
 
 WHY_NOT = _C.why_no_cuda()
 needs_cuda = pytest.mark.skipif(bool(WHY_NOT), reason=f"CUDA: {WHY_NOT}")
 without_cuda = pytest.mark.skipif(not WHY_NOT, reason="there is a CUDA device")
 
-BOUNDS = {"fp32": 1e-4, "fp16": 5e-3, "bf16": 5e-2}
+BOUNDS = {"fp32": 1e-4, "tf32": 5e-3, "fp16": 5e-3, "bf16": 5e-2}
 SIZES = [(1, 256, 256), (3, 224, 160), (8, 64, 64), (2, 33, 47)]
 """Images, height, width; the last are of maps that the patch does not divide."""
 
@@ -84,8 +85,9 @@ FLOAT, DYNAMIC = LayerFormat("fp32", "float"), LayerFormat("int8", "dynamic")
         (random_quantized("mobilevit_xxs", formats={"classifier": FLOAT}), None, "mixed", "int8"),
         (random_checkpoint("mobilevit_xxs"), None, "fp16", "fp16"),
         (random_checkpoint("mobilevit_xxs"), "bf16", "bf16", "bf16"),
+        (random_checkpoint("mobilevit_xxs"), "tf32", "tf32", "tf32"),
     ],
-    ids=["bytes", "bytes by name", "mixed", "floats", "floats by name"],
+    ids=["bytes", "bytes by name", "mixed", "floats", "floats by name", "tf32"],
 )
 def test_sessions_choose_kernels_by_the_model(checkpoint, wanted, precision, kernels, keeps_engines):
     session = Session(checkpoint, device="cuda", precision=wanted)
@@ -233,6 +235,44 @@ def test_optimized_modules_run_on_the_device(dtype):
         optimized.classifier.bias.add_(1)  # noticed
         moved = optimized(images.to("cuda", dtype)) - answer
     assert relative_error(moved.float().cpu(), np.ones_like(expected)) < 0.1
+
+
+@pytest.fixture
+def tf32_switches():
+    """Leaves torch's switches as it found them."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.parametrize("matrices", ["highest", "high"])
+@pytest.mark.parametrize("convolutions", [False, True])
+def test_tf32_takes_both_of_torchs_switches(matrices, convolutions, tf32_switches):
+    torch.set_float32_matmul_precision(matrices)
+    torch.backends.cudnn.allow_tf32 = convolutions
+    assert native_forward.allows_tf32() == (matrices == "high" and convolutions)
+
+
+@needs_cuda
+def test_optimized_modules_of_floats_run_in_tf32_where_torch_may(tf32_switches, monkeypatch):
+    model = create_model("mobilevit_xxs", num_classes=10).eval()
+    images = torch.from_numpy(random_images(2, 128, 128))
+    built = []
+    build = cuda.DeviceEngine
+    monkeypatch.setattr(cuda, "DeviceEngine", lambda *args: built.append(args[1]) or build(*args))
+    with torch.no_grad():
+        expected = model(images).numpy()
+        optimized = optimize(copy.deepcopy(model).cuda())
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+        optimized(images.cuda())
+        assert built == []
+        torch.set_float32_matmul_precision("high")
+        answer = optimized(images.cuda())
+        assert built == ["tf32"]
+    assert answer.dtype == torch.float32
+    assert relative_error(answer.cpu(), expected) < BOUNDS["tf32"]
 
 
 @needs_cuda

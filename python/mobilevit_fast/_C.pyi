@@ -206,8 +206,9 @@ class CudaEngine:
 
     Args:
         plan: as for `Engine`; linear layers must not quantise dynamically.
-        precision: of activations and weights: "fp16", "bf16" or "fp32", sums being float; or "int8" for plans
-            with steps on bytes, whose answers are those of `Engine` with isa="scalar", bit for bit.
+        precision: of activations and weights: "fp16", "bf16" or "fp32", sums being float; "tf32": floats, in
+            products rounded to TF32; or "int8" for plans with steps on bytes, whose answers are those of
+            `Engine` with isa="scalar", bit for bit.
         device: its number.
 
     Raises:

@@ -9,8 +9,9 @@ import numpy as np
 
 from mobilevit_fast import _C
 
-PRECISIONS = ("fp16", "bf16", "fp32")
-"""What a device computes models of floats in, the fastest first: activations and weights; sums are float."""
+PRECISIONS = ("fp16", "bf16", "tf32", "fp32")
+"""What a device computes models of floats in, the fastest first: activations and weights; sums are float.
+"tf32" keeps floats in memory and rounds them to TF32's eleven bits for products on tensor cores."""
 
 
 def device_number(device: str) -> int | None:

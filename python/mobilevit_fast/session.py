@@ -83,8 +83,9 @@ class Session:
             infinite, and the logits with it). None for "fp32", or for what a quantised
             model was made for: it computes as its layers say, and takes another precision only where all of
             them compute in float. An export in format native has the one that it was made for. On a CUDA
-            device "fp16" (then None stands for it), "bf16" or "fp32", and quantised models as on the CPU, but
-            for those that quantise dynamically.
+            device "fp16" (then None stands for it), "bf16", "tf32" (floats in memory, rounded to TF32 for
+            products; logits within 5e-3 of fp32's) or "fp32", and quantised models as on the CPU,
+            but for those that quantise dynamically.
         threads: how many threads one `run` may use; None for as many as this process has cores.
         isa: name of the kernel table to run, such as "avx2"; None for the fastest that this CPU has.
         device: "cpu", "cuda" or "cuda:N". With the last two, threads and isa must be None, and `run` takes

@@ -29,7 +29,7 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
         "--precision",
         metavar="NAME",
         help="fp32, bf16 or fp16, as the CPU has them; default: fp32, or a quantised model's own; "
-        "on a CUDA device fp16, bf16, fp32, or a quantised model's own",
+        "on a CUDA device fp16, bf16, tf32, fp32, or a quantised model's own",
     )
     if not several_threads:
         group.add_argument(

@@ -23,6 +23,7 @@ _PRECISIONS = {
     ("cpu", torch.float32): "fp32",
     ("cuda", torch.float16): "fp16",
     ("cuda", torch.bfloat16): "bf16",
+    ("cuda", torch.float32): "tf32",
 }
 """Device and dtype of modules and images -> the precision that engines compute them in."""
 
@@ -66,8 +67,8 @@ class NativeForward:
         them.
 
         That is: in training, where gradients may be recorded, while torch traces or transforms the call,
-        under autocast, with hooks inside the module, for anything but float32 on the CPU, and float16 or
-        bfloat16 on a CUDA device that there are kernels for.
+        under autocast, with hooks inside the module, for anything but float32 on the CPU, and on a CUDA
+        device that there are kernels for float16, bfloat16, or float32 where torch may compute it in TF32.
         """
         if module.training or not _is_plain_input(images):
             return None
@@ -134,10 +135,26 @@ def _place_of(tensors: list[Tensor]) -> tuple[torch.device, torch.dtype] | None:
     return (device, dtype) if has_engine else None
 
 
+def _may_compute(images: Tensor) -> bool:
+    precision = _PRECISIONS.get((images.device.type, images.dtype))
+    return precision is not None and (precision != "tf32" or allows_tf32())
+
+
+def allows_tf32() -> bool:
+    """Whether torch may compute both products of float32 matrices and convolutions in TF32 on CUDA devices.
+
+    It does so by `torch.set_float32_matmul_precision("high")`; convolutions it allows by itself.
+    """
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(convolutions, "conv"):  # from torch 2.9 on, where the older names fail once these are set
+        return products.fp32_precision == "tf32" and convolutions.conv.fp32_precision == "tf32"
+    return products.allow_tf32 and convolutions.allow_tf32
+
+
 def _is_plain_input(images: Tensor) -> bool:
     return (
         type(images) is Tensor
-        and (images.device.type, images.dtype) in _PRECISIONS
+        and _may_compute(images)
         and images.layout == torch.strided
         and images.ndim == 4
         and images.shape[1] == 3

@@ -38,9 +38,10 @@ def optimize(module: Module, *, threads: int | None = None) -> Module:
 
     - In eval mode without gradients (`torch.no_grad()` or `torch.inference_mode()`), float32 images on the
       CPU run through the native engine, and float16 and bfloat16 images on a CUDA device that this build has
-      kernels for. It is built at the first call, and again when a module, parameter or buffer has changed
-      since; every call checks. Values written through `tensor.data` in eval mode go unnoticed: call `eval()`
-      after `train()`, or `optimize` again.
+      kernels for; float32 ones there, too, in TF32, once torch may compute products in it
+      (`torch.set_float32_matmul_precision("high")`). The engine is built at the first call, and again when a
+      module, parameter or buffer has changed since; every call checks. Values written through `tensor.data`
+      in eval mode go unnoticed: call `eval()` after `train()`, or `optimize` again.
     - Everything else (training, gradients, hidden states, other types and devices, autocast, hooks on
       submodules, torch.compile, torch.export) runs in torch, on the operations `torch.ops.mobilevit_fast.*`.
 
