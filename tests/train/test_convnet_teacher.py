@@ -3,7 +3,14 @@ import pytest
 import torch
 
 from mobilevit_fast.train.cifar import ImageSet, blend, to_input
-from mobilevit_fast.train.convnet_teacher import ConvnetTeacher, load_teacher, main, mirrored_logits, train
+from mobilevit_fast.train.convnet_teacher import (
+    ConvnetTeacher,
+    Ensemble,
+    load_teacher,
+    main,
+    mirrored_logits,
+    train,
+)
 from mobilevit_fast.train.embedded import Recipe, Trainer
 
 pytest.importorskip("pyarrow")
@@ -61,6 +68,13 @@ def test_the_script_writes_what_teaches(data, tmp_path, write_parquet, capsys):
     model = load_teacher(output)
     assert not model.training
     assert mirrored_logits(model, torch.from_numpy(data.images[:3])).shape == (3, 2)
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members(teacher, data):
+    images = torch.from_numpy(data.images[:4])
+    other = ConvnetTeacher(2).eval()
+    mean = (mirrored_logits(teacher, images) + mirrored_logits(other, images)) / 2
+    torch.testing.assert_close(mirrored_logits(Ensemble([teacher, other]), images), mean)
 
 
 def test_a_student_comes_nearer_to_its_teacher_and_sees_no_labels(teacher, data):

@@ -8,6 +8,7 @@ import torch
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import from_pretrained
 from mobilevit_fast.train.cifar import ImageSet
+from mobilevit_fast.train.convnet_teacher import ConvnetTeacher
 from mobilevit_fast.train.embedded import Recipe, Trainer, accuracy, main
 from mobilevit_fast.weights import load_checkpoint
 
@@ -115,3 +116,16 @@ def test_the_script_writes_a_checkpoint_that_loads_and_resumes(data, tmp_path, w
     capsys.readouterr()
     main([*options, "--resume"])
     assert "epoch" not in capsys.readouterr().out, "nothing was left to train"
+
+
+def test_the_script_learns_from_several_teachers(data, tmp_path, write_parquet):
+    for name in ("train", "test"):
+        write_parquet(tmp_path / f"{name}.parquet", data.images, data.labels, NAMES)
+    teachers = [tmp_path / "first.pt", tmp_path / "second.pt"]
+    for path in teachers:
+        torch.save(ConvnetTeacher(len(NAMES)).state_dict(), path)
+    output = tmp_path / "student.safetensors"
+    options = ["--data", str(tmp_path), "--output", str(output), "--teacher", *map(str, teachers)]
+    options += ["--image-size", "32", "--epochs", "1", "--small-epochs", "0", "--warmup-epochs", "0.5"]
+    main([*options, "--batch-size", "16", "--threads", str(torch.get_num_threads())])
+    assert load_checkpoint(output).labels == NAMES

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -122,6 +123,17 @@ def load_teacher(path: Path, *, bfloat16: bool = False) -> ConvnetTeacher:
     model = ConvnetTeacher(len(state["head.weight"]), bfloat16=bfloat16)
     model.load_state_dict(state)
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+class Ensemble(nn.Module):
+    """Mean of the logits [N, classes] of several networks, which errs less than each of them."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return torch.stack([member(pixel_values) for member in self.members]).mean(0)
 
 
 @torch.inference_mode()

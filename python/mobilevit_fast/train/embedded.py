@@ -1,18 +1,25 @@
 """Trains the small demonstration model that ships inside the package: MobileViT-XXS on CIFAR-10, on a CPU.
 
-    python -m mobilevit_fast.train.embedded --data DIR --output small.safetensors
-    python -m mobilevit_fast.train.embedded --data DIR --output medium.safetensors \\
-        --start small.safetensors --image-size 96 --small-epochs 0 --epochs 15 --learning-rate 1e-3 \\
-        --warmup-epochs 1 --cutout-epochs 10
-    python -m mobilevit_fast.train.convnet_teacher --data DIR --output teacher.pt --cutout 6 --bfloat16
-    python -m mobilevit_fast.train.embedded --data DIR --output mobilevit_xxs.cifar10.safetensors \\
-        --start medium.safetensors --teacher teacher.pt --bfloat16 --image-size 96 --small-epochs 0 \\
-        --epochs 14 --warmup-epochs 0.5 --cutout 0
+    TEACHER="python -m mobilevit_fast.train.convnet_teacher --data DIR --bfloat16"
+    $TEACHER --output teacher0.pt --cutout 6
+    $TEACHER --output teacher1.pt --cutout 6 --seed 1 --epochs 11
+    $TEACHER --output teacher2.pt --cutout 8 --seed 2 --epochs 11
 
-The second run goes on from the first with larger images, which alone would cost twice the time; the fourth
-learns, from the network that the third trains, its answers instead of the labels, on blended images, too.
-DIR holds train.parquet and test.parquet. Every epoch ends in a checkpoint beside the output; `--resume` goes
-on from it.
+    STUDENT="python -m mobilevit_fast.train.embedded --data DIR"
+    LATER="$STUDENT --small-epochs 0 --cutout 0 --bfloat16"
+    $STUDENT --output a.safetensors
+    $STUDENT --output b.safetensors --start a.safetensors --image-size 96 --small-epochs 0 --epochs 15 \\
+        --learning-rate 1e-3 --warmup-epochs 1 --cutout-epochs 10
+    $LATER --output c.safetensors --start b.safetensors --image-size 96 --epochs 14 --warmup-epochs 0.5 \\
+        --teacher teacher0.pt
+    $LATER --output d.safetensors --start c.safetensors --image-size 128 --epochs 10 --warmup-epochs 0.3 \\
+        --learning-rate 1.5e-3 --teacher teacher0.pt
+    $LATER --output mobilevit_xxs.cifar10.safetensors --start d.safetensors --image-size 128 --epochs 10 \\
+        --warmup-epochs 0.3 --learning-rate 1.2e-3 --seed 3 --teacher teacher0.pt teacher1.pt teacher2.pt
+
+Images grow from run to run, for small ones cost less; the last three learn, instead of the labels, what other
+networks answer, to blended images, too. DIR holds train.parquet and test.parquet. Every epoch ends in a
+checkpoint beside the output; `--resume` goes on from it.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import MobileViT, from_pretrained
 from mobilevit_fast.train.average import WeightAverage
 from mobilevit_fast.train.cifar import ImageSet, augment, blend, read_parquet, resize, to_input
-from mobilevit_fast.train.convnet_teacher import load_teacher, mirrored_logits
+from mobilevit_fast.train.convnet_teacher import Ensemble, load_teacher, mirrored_logits
 from mobilevit_fast.train.distillation import DistillationLoss
 from mobilevit_fast.train.parameters import parameter_groups
 from mobilevit_fast.weights import save_checkpoint
@@ -220,7 +227,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
     parser.add_argument("--output", type=Path, required=True, help="the safetensors file to write")
     parser.add_argument("--start", type=Path, help="weights to begin with; random ones unless given")
-    parser.add_argument("--teacher", type=Path, help="what convnet_teacher wrote, to learn from it alone")
+    parser.add_argument(
+        "--teacher", type=Path, nargs="+", help="what convnet_teacher wrote, to learn from their mean alone"
+    )
     parser.add_argument("--bfloat16", action="store_true", help="let the teacher multiply in bfloat16")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -240,7 +249,9 @@ def main(arguments: list[str] | None = None) -> None:
     output: Path = options.output
     output.parent.mkdir(parents=True, exist_ok=True)
     log = output.with_suffix(".log")
-
+    teacher = None
+    if options.teacher:
+        teacher = Ensemble([load_teacher(path, bfloat16=options.bfloat16) for path in options.teacher])
     checkpoint = output.with_suffix(".checkpoint.pt")
     model = train(
         recipe,
@@ -249,7 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint=checkpoint,
         log=log,
         start=options.start,
-        teacher=load_teacher(options.teacher, bfloat16=options.bfloat16) if options.teacher else None,
+        teacher=teacher,
         resume=options.resume,
     )
 
