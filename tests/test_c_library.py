@@ -38,7 +38,7 @@ def write(checkpoint, tmp_path_factory):
     def write(rule=checkpoint.preprocessing):
         path = tmp_path_factory.mktemp("native") / "model.safetensors"
         model = NativeModel(checkpoint.config, plan, "fp32", rule, checkpoint.labels, "embedded")
-        save_native(path, model, (96, 96))
+        save_native(path, model, (checkpoint.config.image_size,) * 2)
         return path
 
     return write
