@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mobilevit_fast.cli.format_survey import describe, draw
 from mobilevit_fast.evaluation import Dataset
 from mobilevit_fast.export import FORMATS, export, survey
 from mobilevit_fast.export.driver import load_exported
+from mobilevit_fast.export.options import PRECISIONS
 from mobilevit_fast.session import Session
 
 QUICK = Pace(rounds=1, seconds=0.0, least_calls=1, pause=0.0)
@@ -77,6 +79,13 @@ def test_the_picture_and_the_table(found, tmp_path):
     draw(found.entries, tmp_path / "formats.svg")
     assert "<svg" in (tmp_path / "formats.svg").read_text()
     assert describe(found).count("| torch |") == 3
+
+
+def test_the_picture_has_a_mark_for_every_precision(found, tmp_path):
+    pytest.importorskip("matplotlib")
+    torch_entry = find(found, "torch", "fp32")
+    draw([replace(torch_entry, precision=name) for name in (*PRECISIONS, "mixed")], tmp_path / "all.svg")
+    assert "torch mixed" in (tmp_path / "all.svg").read_text()
 
 
 @pytest.fixture

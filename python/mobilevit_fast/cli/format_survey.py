@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 from mobilevit_fast.benchmark.comparison import pin
@@ -16,8 +17,8 @@ from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
 
 ALL = "all"
 
-MARKS = {"fp32": "o", "fp16": "s", "int8": "^"}
-"""Precision -> mark in the picture."""
+MARKS = "os^DvP"
+"""In the picture, one for each precision."""
 
 
 def run_survey(
@@ -101,12 +102,13 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     axes = figure.subplots()
     shown = [entry for entry in entries if entry.ms is not None and entry.bytes is not None]
     colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(entry.format for entry in shown))}
+    marks = dict(zip(dict.fromkeys(entry.precision for entry in shown), cycle(MARKS), strict=False))
     for entry in shown:
         name = f"{entry.format} {entry.precision}"
         axes.plot(
             entry.ms,
             entry.bytes / 1e6,
-            MARKS[entry.precision],
+            marks[entry.precision],
             color=colours[entry.format],
             label=name if entry.top1 is None else f"{name}, {entry.top1:.1%}",
         )
