@@ -91,43 +91,78 @@ void ActivateInPlace(Vec::Lane* p, int64_t vectors) {
   for (; p < end; p += Vec::kLanes) Activate<kActivation>(Vec::Load(p)).Store(p);
 }
 
-// The same in one function for every tile, type and activation: the sums are put down first.
+// The same in few functions for every tile, type and activation: what is more than storing whole vectors is
+// done to sums that were put down first.
 struct LateEpilogue {
   void* data;
   int64_t stride;
   const void* residual;  // or null
   int64_t residual_stride;
-  bool is_wide;   // data and residual are floats, and not elements
-  bool is_plain;  // elements without activation or residual
-  Activation activation;
+  bool is_wide;  // data and residual are floats, and not elements
+  bool silu;
 
   template <int kRows, int kVectors>
   MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
                              int last_lanes) const {
     constexpr int kLanes = Vec::kLanes;
-    if (is_plain && last_lanes == kLanes) {
-      Vec::Lane* out = static_cast<Vec::Lane*>(data) + row * stride + column;
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i, out += stride) {
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + kLanes * j);
-      }
+    const bool is_whole = last_lanes == kLanes;
+    if (is_whole && !is_wide && !residual) {
+      Vec::Lane* const out = static_cast<Vec::Lane*>(data) + row * stride + column;
+      StoreTile(sum, out, stride);
+      if (silu) ActivateRows<kVectors>(out, stride, kRows);
       return;
     }
+    if (is_whole && is_wide && !silu) {
+      return residual ? StoreWide<true>(sum, row, column) : StoreWide<false>(sum, row, column);
+    }
     alignas(kAlignment) Vec::Lane sums[kRows][kVectors][kLanes];
+    StoreTile(sum, sums[0][0], kVectors * kLanes);
+    Finish(*this, sums[0][0], kRows, kVectors, row, column, last_lanes);
+  }
+
+ private:
+  template <int kRows, int kVectors>
+  static MVF_INLINE void StoreTile(Vec (&sum)[kRows][kVectors], Vec::Lane* out, int64_t stride) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i, out += stride) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + Vec::kLanes * j);
+    }
+  }
+
+  template <bool kResidual, int kRows, int kVectors>
+  MVF_INLINE void StoreWide(Vec (&sum)[kRows][kVectors], int64_t row, int64_t column) const {
+    float* out = static_cast<float*>(data) + row * stride + column;
+    const float* from =
+        kResidual ? static_cast<const float*>(residual) + row * residual_stride + column : nullptr;
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(sums[i][j]);
+      for (int j = 0; j < kVectors; ++j) {
+        StoreParts<kResidual>(sum[i][j], from + Vec::kLanes * j, out + Vec::kLanes * j, Vec::kLanes);
+      }
+      out += stride;
+      asm("" : "+r"(out));
+      if constexpr (kResidual) {
+        from += residual_stride;
+        asm("" : "+r"(from));
+      }
     }
-    Finish(*this, sums[0][0], kRows, kVectors, row, column, last_lanes);
+  }
+
+  // Rows of kVectors vectors in place.
+  template <int kVectors>
+  static void __attribute__((noinline)) ActivateRows(Vec::Lane* p, int64_t stride, int64_t rows) {
+    for (int64_t i = 0; i < rows; ++i, p += stride) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) Silu(Vec::Load(p + Vec::kLanes * j)).Store(p + Vec::kLanes * j);
+    }
   }
 
   static void __attribute__((noinline)) Finish(const LateEpilogue& to, Vec::Lane* sums, int rows, int vectors,
                                                int64_t row, int64_t column, int last_lanes) {
     constexpr int kLanes = Vec::kLanes;
-    if (to.activation == Activation::kSilu) ActivateInPlace<Activation::kSilu>(sums, rows * vectors);
-    if (to.activation == kScaledSilu) ActivateInPlace<kScaledSilu>(sums, rows * vectors);
+    if (to.silu) ActivateInPlace<Activation::kSilu>(sums, rows * vectors);
     for (int i = 0; i < rows; ++i) {
       const int64_t at = (row + i) * to.stride + column;
       const int64_t residual_at = (row + i) * to.residual_stride + column;
@@ -159,13 +194,13 @@ struct LateEpilogue {
 template <class Dot, Activation kActivation, bool kResidual, class Out>
 MVF_INLINE auto EpilogueTo(Destination<Out> to) {
   if constexpr (kIsCompact<Dot>) {
+    static_assert(kActivation == Activation::kNone || kActivation == Activation::kSilu);
     return LateEpilogue{to.data,
                         to.stride,
                         kResidual ? to.residual : nullptr,
                         to.residual_stride,
                         sizeof(Out) > sizeof(Vec::Lane),
-                        sizeof(Out) == sizeof(Vec::Lane) && kActivation == Activation::kNone && !kResidual,
-                        kActivation};
+                        kActivation == Activation::kSilu};
   } else {
     return StoreEpilogue<kActivation, kResidual, Out>{to};
   }

@@ -94,12 +94,18 @@ constexpr Exp2Term kExp2Low = MakeExp2Term(1.0000001f, 0.69314694f);
 constexpr Exp2Term kExp2Middle = MakeExp2Term(0.2402212f, 0.05550713f);
 constexpr Exp2Term kExp2High = MakeExp2Term(0.009675541f, 0.0013276471f);
 
-// constant + slope * f. The constant comes from memory each time: a copy of a register, which the sum is to
-// replace, would take a multiplication's place. That it pretends to need f keeps it where it is used.
+// A constant that comes from memory each time: a copy of a register, which the sum is to replace, would take
+// a multiplication's place. That it pretends to need `user` keeps it where it is used.
+template <class Vector, class Constant>
+inline Vector LoadAtUse(const Constant& constant, Vector user) {
+  Vector loaded;
+  asm("ldr %q0, %1" : "=w"(loaded) : "m"(constant), "w"(user));
+  return loaded;
+}
+
+// constant + slope * f
 inline float32x4_t AtFraction(const Exp2Term& term, float32x4_t f) {
-  float32x4_t sum;
-  asm("ldr %q0, %1" : "=w"(sum) : "m"(term.constant), "w"(f));
-  return vfmaq_n_f32(sum, f, term.slope);
+  return vfmaq_n_f32(LoadAtUse(term.constant, f), f, term.slope);
 }
 
 // 2^f on [-0.5, 0.5]: a polynomial of degree 5, within 8e-8.

@@ -96,7 +96,7 @@ MVF_INLINE void ExpandTile(Operand<typename Dot::Unit> tile, const Vec::Lane* pa
 // Whether activations go by themselves: where pixels are multiplied lane by lane, every register is in use,
 // and beside an activation GCC would copy sums from one to another, which takes multiplications' places.
 template <class Dot>
-constexpr bool kActivatesApart = RowUnits<Dot>::kUnits > 1 && !kIsCompact<Dot>;
+constexpr bool kActivatesApart = RowUnits<Dot>::kUnits > 1;
 
 // A row of expanded pixels, then its activation.
 template <class Dot, int kVectors>
@@ -121,18 +121,18 @@ __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& stat
     Vec::Lane* out = ring + y % state.layout.slots * row_lanes + kWidth;
     if constexpr (kActivatesApart<Dot>) {
       ExpandRow<Dot, kVectors>(row, width, panel, out);
-      continue;
-    }
-    int64_t x = 0;
-    for (; x + kRows <= width; x += kRows) {
-      Operand<typename Dot::Unit> tile = row;
-      tile.data += x * row.row_stride;
-      ExpandTile<Dot, kRows, kVectors>(tile, panel, waiting, out + x * kWidth);
-      waiting = out + x * kWidth;
-    }
-    if (x < width) {
-      PanelRows<Dot, kScaledSilu, false, false>(kVectors, row, x, width, panel,
-                                                Destination<Vec::Lane>{out, kWidth, nullptr, 0}, 0, kWidth);
+    } else {
+      int64_t x = 0;
+      for (; x + kRows <= width; x += kRows) {
+        Operand<typename Dot::Unit> tile = row;
+        tile.data += x * row.row_stride;
+        ExpandTile<Dot, kRows, kVectors>(tile, panel, waiting, out + x * kWidth);
+        waiting = out + x * kWidth;
+      }
+      if (x < width) {
+        PanelRows<Dot, kScaledSilu, false, false>(kVectors, row, x, width, panel,
+                                                  Destination<Vec::Lane>{out, kWidth, nullptr, 0}, 0, kWidth);
+      }
     }
   }
   if (waiting) {

@@ -67,6 +67,15 @@ inline Vec Max(Vec a, Vec b) { return {vmaxq_f16(a.v, b.v)}; }                  
 inline Vec MulAdd(Vec a, Vec b, Vec c) { return {vfmaq_f16(c.v, a.v, b.v)}; }     // a * b + c
 inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {vfmsq_f16(c.v, a.v, b.v)}; }  // c - a * b
 
+struct HalfLanes {
+  alignas(16) float16_t lanes[8];
+};
+constexpr HalfLanes MakeHalfLanes(float x) {
+  const float16_t half = static_cast<float16_t>(x);
+  return {{half, half, half, half, half, half, half, half}};
+}
+constexpr HalfLanes kExp2HalfLow = MakeHalfLanes(0.99992821f), kExp2HalfHigh = MakeHalfLanes(0.24260897f);
+
 // 2^(t + kScale): a polynomial of degree 3 for what rounding t leaves, within 8e-5 of 2^x on [-0.5, 0.5], and
 // the whole number, which the sum of t and 1.5 * 2^10 has in its low bits, added to the exponent. The result
 // must be a normal number.
@@ -75,8 +84,8 @@ inline Vec Exp2(Vec t) {
   const float16x8_t shift = Vec::Set(1536.0f + kScale).v;
   const float16x8_t grid = vaddq_f16(t.v, shift);
   const float16x8_t f = vsubq_f16(t.v, vsubq_f16(grid, shift));
-  const float16x8_t low = vfmaq_f16(Vec::Set(0.99992821f).v, f, Vec::Set(0.69326095f).v);
-  const float16x8_t high = vfmaq_f16(Vec::Set(0.24260897f).v, f, Vec::Set(0.05517068f).v);
+  const float16x8_t low = vfmaq_f16(LoadAtUse(kExp2HalfLow, f), f, Vec::Set(0.69326095f).v);
+  const float16x8_t high = vfmaq_f16(LoadAtUse(kExp2HalfHigh, f), f, Vec::Set(0.05517068f).v);
   const float16x8_t power = vfmaq_f16(low, vmulq_f16(f, f), high);
   const int16x8_t exponent = vshlq_n_s16(vreinterpretq_s16_f16(grid), 10);
   return {vreinterpretq_f16_s16(vaddq_s16(vreinterpretq_s16_f16(power), exponent))};
