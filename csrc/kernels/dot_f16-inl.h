@@ -18,7 +18,7 @@ struct DotF16 {
 };
 
 template <>
-constexpr int64_t kRun<DotF16> = 64;
+constexpr int64_t kRun<DotF16> = 96;
 
 template <>
 constexpr bool kIsCompact<DotF16> = true;

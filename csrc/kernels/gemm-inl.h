@@ -25,6 +25,7 @@ __attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit, Count> ope
   // Weights lie in execution order, so the memory behind this panel is what is needed next: each tile fetches
   // its share of as much.
   const int64_t units = operand.segments * operand.units;
+  const bool takes_runs = kRun<Dot> > 0 && units > kRun<Dot>;
   const int64_t tiles = Max((end - begin) / kRows, 1);
   Ahead ahead{reinterpret_cast<uintptr_t>(panel + units * kWidth),
               CeilDiv(kWidth * int64_t{sizeof(Unit)}, tiles)};
@@ -39,10 +40,14 @@ __attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit, Count> ope
       for (int i = 0; i < kRows; ++i) sum[i][j] = bias;
     }
     const Unit* const a = operand.data + m * operand.row_stride;
-    if constexpr (kRun<Dot> == 0) {
+    if (!takes_runs) {
       Accumulate<Dot, kRows, kVectors, kAhead>(operand, a, panel, ahead, sum);
-    } else {
-      AccumulateRuns<Dot, kRows, kVectors>(operand, a, panel, sum);
+    } else if constexpr (kRun<Dot> > 0) {
+      // A copy: what a call has the address of would be in memory for the others, too.
+      TileOf<Dot, kRows, kVectors> total;
+      CopyTile(sum, total);
+      AccumulateRuns<Dot, kRows, kVectors>(operand, a, panel, total);
+      CopyTile(total, sum);
     }
     epilogue(sum, header, m, column, last_lanes);
     ahead.address += units * ahead.bytes_per_unit;

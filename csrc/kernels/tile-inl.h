@@ -129,36 +129,42 @@ MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typ
   }
 }
 
+template <class Sum, int kRows, int kVectors>
+MVF_INLINE void CopyTile(const Sum (&from)[kRows][kVectors], Sum (&to)[kRows][kVectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) to[i][j] = from[i][j];
+  }
+}
+
 // The same with sums in runs of about kRun units each, which are added to the tile's totals.
 template <class Dot, int kRows, int kVectors, class Count>
-MVF_INLINE void AccumulateRuns(Operand<typename Dot::Unit, Count> operand, const typename Dot::Unit* a,
-                               const typename Dot::Unit* panel, TileOf<Dot, kRows, kVectors>& sum) {
+__attribute__((noinline)) void AccumulateRuns(Operand<typename Dot::Unit, Count> operand,
+                                              const typename Dot::Unit* a, const typename Dot::Unit* panel,
+                                              TileOf<Dot, kRows, kVectors>& total) {
   using Unit = typename Dot::Unit;
   const int64_t units = operand.units, step = operand.segment_stride;
   const int64_t segments_at_once = Max(kRun<Dot> / units, 1);
   const int64_t most = RoundUp(CeilDiv(units, CeilDiv(units, kRun<Dot>)), RowUnits<Dot>::kUnits);
-  alignas(kAlignment) Unit totals[kRows][kVectors][Vec::kLanes];
   Operand<Unit> run = {operand.data, operand.row_stride, step, 1, 0};
-  bool is_first = true;
   for (int64_t segment = 0; segment < operand.segments; segment += run.segments) {
     run.segments = Min(segments_at_once, operand.segments - segment);
     for (int64_t k = 0; k < units; k += run.units) {
       run.units = Min(most, units - k);
-      Accumulate<Dot, kRows, kVectors, false>(run, a + segment * step + k, panel, Ahead{}, sum);
-      panel += run.segments * run.units * kVectors * Vec::kLanes;
-      const bool is_last = k + run.units == units && segment + run.segments == operand.segments;
-      if (is_first && is_last) return;
+      TileOf<Dot, kRows, kVectors> sum;
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) {
-          if (!is_first) sum[i][j] = Add(sum[i][j], SumOf<Dot>::Load(totals[i][j]));
-          if (is_last) continue;
-          sum[i][j].Store(totals[i][j]);
-          sum[i][j] = SumOf<Dot>::Zero();
-        }
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = SumOf<Dot>::Zero();
       }
-      is_first = false;
+      Accumulate<Dot, kRows, kVectors, false>(run, a + segment * step + k, panel, Ahead{}, sum);
+      panel += run.segments * run.units * kVectors * Vec::kLanes;
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) total[i][j] = Add(total[i][j], sum[i][j]);
+      }
     }
   }
 }
