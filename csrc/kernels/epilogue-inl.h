@@ -139,7 +139,8 @@ struct LateEpilogue {
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        StoreParts<kResidual>(sum[i][j], from + Vec::kLanes * j, out + Vec::kLanes * j, Vec::kLanes);
+        const float* const residual_part = kResidual ? from + Vec::kLanes * j : nullptr;
+        StoreParts<kResidual>(sum[i][j], residual_part, out + Vec::kLanes * j, Vec::kLanes);
       }
       out += stride;
       asm("" : "+r"(out));
