@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,39 @@ class Block:
 
 def read_blocks(path: Path) -> list[Block]:
     """The blocks of one region, those with the same code joined, the most executed first."""
-    runs: Counter[bytes] = Counter()
+    rows = []
     for line in path.read_text().splitlines():
-        count, _, _, code = line.split("\t")
-        runs[bytes.fromhex(code)] += int(count)
-    blocks = [Block(count, code) for code, count in runs.items()]
+        count, _, address, code = line.split("\t")
+        rows.append((int(address, 16), int(count), bytes.fromhex(code)))
+    runs: Counter[bytes] = Counter()
+    for count, code in _rejoin(rows):
+        runs[code] += count
+    blocks = [Block(count, code) for code, count in runs.items() if count]
     return sorted(blocks, key=lambda block: block.executed, reverse=True)
+
+
+def _rejoin(rows: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Runs and code of blocks of (address, runs, code), whole where a page's end cut them.
+
+    A processor knows no such cut, and a model that is asked about the halves finds no work in one half that
+    could go on beside the other's.
+    """
+    behind: dict[int, list] = {}  # address -> runs by themselves and code
+    for address, runs, code in sorted(rows, reverse=True):
+        rest = None if _is_branch(code[-WORD:]) else behind.get(address + len(code))
+        if rest and rest[0] >= runs:
+            rest[0] -= runs
+            code += rest[1]
+        if address in behind:  # translated twice
+            yield runs, code
+        else:
+            behind[address] = [runs, code]
+    yield from ((runs, code) for runs, code in behind.values())
+
+
+def _is_branch(word: bytes) -> bool:
+    """Of the group of branches, exceptions and system instructions (bits 28 to 26 are 101)."""
+    return int.from_bytes(word, "little") >> 26 & 0b111 == 0b101
 
 
 def disassemble(words: Iterable[bytes]) -> dict[bytes, str]:
