@@ -29,10 +29,10 @@ struct RowUnits<DotF16> {
   static MVF_INLINE Vec Load(const Half* p) {
     return {vreinterpretq_f16_u16(vcombine_u16(vld1_u16(&p->bits), vdup_n_u16(0)))};
   }
+  static MVF_INLINE Vec LoadColumns(const Half* p) { return {LoadHere<float16x8_t>(p)}; }
   template <int kLane>
   static MVF_INLINE Vec MulAddLane(Vec row, Vec column, Vec sum) {
-    // For the intrinsic, GCC 12 duplicates the lane first. Volatile, since what waits for itself must not
-    // come to stand side by side. Lanes are those of the first sixteen registers.
+    // For the intrinsic, GCC 12 duplicates the lane first. Lanes are those of the first sixteen registers.
     asm volatile("fmla %0.8h, %1.8h, %2.h[%3]" : "+w"(sum.v) : "w"(column.v), "x"(row.v), "i"(kLane));
     return sum;
   }

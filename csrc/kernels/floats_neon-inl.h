@@ -94,6 +94,19 @@ constexpr Exp2Term kExp2Low = MakeExp2Term(1.0000001f, 0.69314694f);
 constexpr Exp2Term kExp2Middle = MakeExp2Term(0.2402212f, 0.05550713f);
 constexpr Exp2Term kExp2High = MakeExp2Term(0.009675541f, 0.0013276471f);
 
+// A vector from memory, loaded here and not where the compiler would: micro-kernels name the order of their
+// loads and multiplications (which are volatile, too), so that on processors that do not reorder instructions
+// nothing waits for what stands beside it.
+template <class Vector>
+inline Vector LoadHere(const void* p) {
+  struct Unaligned {
+    uint8_t bytes[16];
+  } __attribute__((packed, may_alias));
+  Vector loaded;
+  asm volatile("ldr %q0, %1" : "=w"(loaded) : "m"(*static_cast<const Unaligned*>(p)));
+  return loaded;
+}
+
 // A constant that comes from memory each time: a copy of a register, which the sum is to replace, would take
 // a multiplication's place. That it pretends to need `user` keeps it where it is used.
 template <class Vector, class Constant>

@@ -27,9 +27,11 @@ struct RowUnits<Int8Dot> {
   static MVF_INLINE IntVec Load(const uint32_t* p) {
     return {vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)))};
   }
+  static MVF_INLINE IntVec LoadColumns(const uint32_t* p) { return {LoadHere<int32x4_t>(p)}; }
   template <int kLane>
   static MVF_INLINE IntVec MulAddLane(IntVec row, IntVec column, IntVec sum) {
-    return {vdotq_laneq_s32(sum.v, vreinterpretq_s8_s32(column.v), vreinterpretq_s8_s32(row.v), kLane)};
+    asm volatile("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sum.v) : "w"(column.v), "w"(row.v), "i"(kLane));
+    return sum;
   }
   // In the first lane alone, by which MulAdd multiplies: a copy to all would take a multiplication's place.
   static MVF_INLINE IntVec Broadcast(const uint32_t* p) {

@@ -17,9 +17,11 @@ struct RowUnits<Int8Dot> {
   static MVF_INLINE IntVec Load(const uint32_t* p) {
     return {vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(p)))};
   }
+  static MVF_INLINE IntVec LoadColumns(const uint32_t* p) { return {LoadHere<int32x4_t>(p)}; }
   template <int kLane>
   static MVF_INLINE IntVec MulAddLane(IntVec row, IntVec column, IntVec sum) {
-    return {vsudotq_laneq_s32(sum.v, vreinterpretq_s8_s32(column.v), vreinterpretq_u8_s32(row.v), kLane)};
+    asm volatile("sudot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sum.v) : "w"(column.v), "w"(row.v), "i"(kLane));
+    return sum;
   }
   static MVF_INLINE IntVec Broadcast(const uint32_t* p) { return Int8Dot::Broadcast(p); }
   static MVF_INLINE IntVec MulAdd(IntVec row, IntVec column, IntVec sum) {

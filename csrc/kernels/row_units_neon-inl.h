@@ -8,6 +8,7 @@ template <>
 struct RowUnits<DotF32> {
   static constexpr int kUnits = Vec::kLanes;
   static MVF_INLINE Vec Load(const float* p) { return Vec::Load(p); }
+  static MVF_INLINE Vec LoadColumns(const float* p) { return Vec::Load(p); }
   template <int kLane>
   static MVF_INLINE Vec MulAddLane(Vec row, Vec column, Vec sum) {
     return {vfmaq_laneq_f32(sum.v, column.v, row.v, kLane)};

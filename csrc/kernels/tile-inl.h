@@ -91,18 +91,20 @@ MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typ
         SumOf<Dot> row[kRows];
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i) row[i] = Row::Load(base[i / 3] + (i % 3) * stride);
-        ForEachLane<Row::kUnits>([&](auto lane) __attribute__((always_inline)) {
-#pragma GCC unroll 4
-          for (int j = 0; j < kVectors; ++j) {
-            const SumOf<Dot> column = Dot::LoadPanel(panel + kLanes * j);
+        // A vector of columns is on its way while the one before is multiplied.
+        SumOf<Dot> column = Row::LoadColumns(panel);
+        ForEachLane<Row::kUnits * kVectors>([&](auto place) __attribute__((always_inline)) {
+          constexpr int kAt = decltype(place)::kValue, kLane = kAt / kVectors, j = kAt % kVectors;
+          SumOf<Dot> next = column;
+          if constexpr (kAt + 1 < Row::kUnits * kVectors) next = Row::LoadColumns(panel + kLanes * (kAt + 1));
 #pragma GCC unroll 16
-            for (int i = 0; i < kRows; ++i) {
-              sum[i][j] = Row::template MulAddLane<decltype(lane)::kValue>(row[i], column, sum[i][j]);
-            }
+          for (int i = 0; i < kRows; ++i) {
+            sum[i][j] = Row::template MulAddLane<kLane>(row[i], column, sum[i][j]);
           }
-          panel += kLanes * kVectors;
-          if constexpr (kAhead) FetchUnit<kVectors>(ahead);
+          column = next;
+          if constexpr (kAhead && j == kVectors - 1) FetchUnit<kVectors>(ahead);
         });
+        panel += kLanes * kVectors * Row::kUnits;
         advance(Row::kUnits);
       }
     }
