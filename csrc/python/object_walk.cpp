@@ -29,12 +29,25 @@ py::object Read(const py::handle reader, const py::handle object) {
   return py::reinterpret_steal<py::object>(value);
 }
 
+// A dict keeps its entries in a table of its own, which only the dict knows the place of. All are asked for
+// before the first is walked, so that the trips to memory overlap.
+void PrefetchEntries(const py::list& dicts) {
+  constexpr int kCacheLine = 64;
+  for (const py::handle dict : dicts) {
+    if (!PyDict_Check(dict.ptr())) throw py::type_error("fingerprint takes a list of dicts");
+    const PyDictObject* object = reinterpret_cast<PyDictObject*>(dict.ptr());
+    const char* table = reinterpret_cast<const char*>(object->ma_keys);
+    __builtin_prefetch(table);
+    __builtin_prefetch(table + kCacheLine);
+  }
+}
+
 // The dicts' values themselves are not touched, unlike by any loop in Python, which counts references.
 py::bytes Fingerprint(const py::list& dicts, const py::list& objects, const py::tuple& readers) {
   std::string bytes;
   bytes.reserve(sizeof(uint64_t) * (4 * dicts.size() + objects.size() * readers.size()));
+  PrefetchEntries(dicts);
   for (const py::handle dict : dicts) {
-    if (!PyDict_Check(dict.ptr())) throw py::type_error("fingerprint takes a list of dicts");
     Py_ssize_t position = 0;
     PyObject* value = nullptr;
     while (PyDict_Next(dict.ptr(), &position, nullptr, &value)) Append(bytes, value);

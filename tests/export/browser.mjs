@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 const [chromium, url, photograph, width = "412", height = "915", scheme = "light", screenshot, engine] =
   process.argv.slice(2);
@@ -79,7 +79,7 @@ async function drive() {
   }
   const { root } = await send("DOM.getDocument");
   const { nodeId } = await send("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
-  await send("DOM.setFileInputFiles", { nodeId, files: [photograph] });
+  await send("DOM.setFileInputFiles", { nodeId, files: [resolve(photograph)] });
   await until(`document.querySelectorAll('#answers li').length > 0 || ${failed}`);
   const shown = await evaluate(`({
     title: document.title,
@@ -88,6 +88,7 @@ async function drive() {
     answers: [...document.querySelectorAll('#answers li')].map((item) => [
       item.querySelector('.label').textContent, parseFloat(item.querySelector('.score').textContent)]),
     isolated: self.crossOriginIsolated,
+    measurable: !document.querySelector('#measure').disabled,
     overflow: document.documentElement.scrollWidth > innerWidth,
   })`);
   if (screenshot) {

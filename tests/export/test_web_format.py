@@ -24,6 +24,7 @@ PHOTOGRAPH = Path(__file__).parents[1] / "data" / "cat.jpg"
 NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium") or shutil.which("google-chrome")
 
 needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="session")
@@ -179,9 +180,8 @@ def test_raw_pixels_in_and_probabilities_out(tmp_path, checkpoint, runtime):
     assert str(runtime) not in (tmp_path / "page.json").read_text()
 
 
-@needs_node
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_a_browser_classifies_a_photograph(folder):
+def browse(folder, photograph):
+    """What the page in the folder shows of the photograph in a real browser, and where it is served."""
     server = subprocess.Popen(
         [sys.executable, str(folder / "serve.py"), "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -190,22 +190,40 @@ def test_a_browser_classifies_a_photograph(folder):
             address = server.stdout.readline().decode().strip()
             driver = str(Path(__file__).parent / "browser.mjs")
             outcome = subprocess.run(
-                [NODE, "--experimental-websocket", "--no-warnings", driver, CHROMIUM, address, PHOTOGRAPH],
+                [NODE, "--experimental-websocket", "--no-warnings", driver, CHROMIUM, address, photograph],
                 capture_output=True,
                 check=True,
                 timeout=300,
             )
         finally:
             server.terminate()
-    shown = json.loads(outcome.stdout)
+    return json.loads(outcome.stdout), address
+
+
+@needs_node
+@needs_chromium
+def test_a_browser_classifies_a_photograph(folder):
+    shown, address = browse(folder, PHOTOGRAPH)
     [expected] = mvf.Session("mobilevit_xxs.cifar10").classify(PHOTOGRAPH)
     assert [label for label, _ in shown["answers"]] == [prediction.label for prediction in expected]
     for (_, score), prediction in zip(shown["answers"], expected, strict=True):
         # The browser's own decoder comes near Pillow's, not more.
         assert abs(score - 100 * prediction.score) < 2
+    assert shown["measurable"]
     assert "median of 20 runs" in shown["measured"]
     assert shown["isolated"]
     assert "WebAssembly, 2 threads" in shown["engines"]
     assert not shown["overflow"]
     assert shown["origins"] == [address]
     assert shown["complaints"] == []
+
+
+@needs_node
+@needs_chromium
+def test_a_browser_measures_nothing_where_there_is_no_photograph(folder, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photograph")
+    shown, _ = browse(folder, str(broken))
+    assert "could not be decoded" in shown["status"]
+    assert shown["answers"] == []
+    assert not shown["measurable"]

@@ -77,9 +77,10 @@ class NativeForward:
             return None
         if (images.device, images.dtype) != built.place:
             return None  # torch says what is wrong
-        if images.device.type == "cpu":
-            return [torch.from_numpy(array) for array in built.engine.run(images.detach().numpy())]
-        return [output.to(images.dtype) for output in built.engine.run(images.float())]
+        if isinstance(built.engine, cuda.DeviceEngine):
+            return [output.to(images.dtype) for output in built.engine.run(images.float())]
+        pixels = images.detach() if images.requires_grad else images
+        return [torch.from_numpy(array) for array in built.engine.run(pixels.numpy())]
 
     def forget(self) -> None:
         """Build every engine anew before its next use."""
@@ -135,11 +136,6 @@ def _place_of(tensors: list[Tensor]) -> tuple[torch.device, torch.dtype] | None:
     return (device, dtype) if has_engine else None
 
 
-def _may_compute(images: Tensor) -> bool:
-    precision = _PRECISIONS.get((images.device.type, images.dtype))
-    return precision is not None and (precision != "tf32" or allows_tf32())
-
-
 def allows_tf32() -> bool:
     """Whether torch may compute both products of float32 matrices and convolutions in TF32 on CUDA devices.
 
@@ -152,15 +148,18 @@ def allows_tf32() -> bool:
 
 
 def _is_plain_input(images: Tensor) -> bool:
+    """Each function of torch that it asks costs 10 us: an engine leaves none of their code in the caches."""
+    if type(images) is not Tensor or images.layout != torch.strided:
+        return False
+    shape, device = images.shape, images.device.type
     return (
-        type(images) is Tensor
-        and _may_compute(images)
-        and images.layout == torch.strided
-        and images.ndim == 4
-        and images.shape[1] == 3
-        and min(images.shape) > 0
+        len(shape) == 4
+        and shape[1] == 3
+        and 0 not in shape
         and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled(images.device.type)
+        and device in ("cpu", "cuda")
+        and not torch.is_autocast_enabled(device)
+        and (device == "cpu" or images.dtype != torch.float32 or allows_tf32())
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()

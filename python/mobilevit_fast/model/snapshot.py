@@ -57,6 +57,8 @@ class Snapshot:
             tensor for store in stores for tensor in store.values() if tensor is not None
         ]
         self.is_complete = not any(tensor.is_inference() for tensor in self.tensors)
+        # Integers count batches, which no answer depends on; where they are is seen among the dicts' values.
+        self._watched = [tensor for tensor in self.tensors if tensor.is_floating_point()]
         self._readers = (_VERSION, _ADDRESS) if self.is_complete else (_ADDRESS,)
         self._steps = _steps.count
         self._fingerprint = self._take_fingerprint()
@@ -64,7 +66,7 @@ class Snapshot:
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
         self._hooks_made_when_unwatched = -1
-        self._cache_lines = _cache_lines([*self._dicts, *self._modes], self.tensors)
+        self._cache_lines = _cache_lines([*self._dicts, *self._modes], self._watched)
 
     def is_current(self) -> bool:
         """Whether every module and every tensor is still the same and unwritten."""
@@ -85,7 +87,7 @@ class Snapshot:
         return _C.any_true(self._modes, "training")
 
     def _take_fingerprint(self) -> bytes:
-        return _C.fingerprint(self._dicts, self.tensors, self._readers)
+        return _C.fingerprint(self._dicts, self._watched, self._readers)
 
 
 def _cache_lines(objects: list[Any], tensors: list[Tensor]) -> np.ndarray:

@@ -81,6 +81,7 @@ const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : value.toFixed
 let facts;
 let engine;
 let photograph;
+let isClassified = false; // the engine then has an image to measure with
 // Counts what was asked for: an answer to an earlier wish is not shown.
 let wish = 0;
 
@@ -92,14 +93,16 @@ async function attempt(task) {
   } catch (error) {
     if (own === wish) say(error.message, true);
   } finally {
-    if (own === wish) page.measure.disabled = !photograph;
+    if (own === wish) page.measure.disabled = !isClassified;
   }
 }
 
 async function classify(isWanted) {
   say("Classifying…");
+  isClassified = false;
   const { scores, prepared, milliseconds: time } = await engine.do("classify", { file: photograph });
   if (!isWanted()) return;
+  isClassified = true;
   show(scores, facts.labels);
   say(`Classified in ${milliseconds(time)}, after ${milliseconds(prepared)} of decoding and resizing.`);
 }
@@ -120,6 +123,7 @@ function useEngine(choice) {
   engine?.stop();
   engine = new Engine();
   const own = engine;
+  isClassified = false;
   attempt(async (isWanted) => {
     say("Loading the model…");
     const before = performance.now();
