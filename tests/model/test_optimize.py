@@ -1,6 +1,8 @@
 """optimize(): the same answers from the engine, in the same types."""
 
 import copy
+import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -86,6 +88,22 @@ def test_transformers_tuples_and_dataclasses():
     assert list(named) == list(expected) == ["logits"]
     for actual in (logits, named.logits, configured):
         assert_same(actual, expected.logits, tolerance=1e-4)
+
+
+def test_transformers_dataclasses_have_all_their_fields():
+    model = transformers_model()
+    fast = optimize(model)
+    with torch.inference_mode(), engine_runs() as runs:
+        output = fast(images())
+    assert len(runs) == 1
+    again = pickle.loads(pickle.dumps(output))
+    for actual in (output, again, copy.copy(output)):
+        others = [field.name for field in dataclasses.fields(actual) if field.name != "logits"]
+        assert [getattr(actual, name) for name in others] == [None] * len(others)
+        assert torch.equal(actual[0], output.logits)
+        assert torch.equal(actual["logits"], output.logits)
+        assert len(actual.to_tuple()) == 1
+        assert "loss=None" in repr(actual)
 
 
 def test_transformers_computes_the_loss_on_the_engines_features():
