@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 
 import numpy as np
 import pytest
@@ -359,8 +360,9 @@ def test_fingerprints_tell_values_of_dicts_apart_by_identity():
     assert before != of({"a": other}, {"b": one, "c": None})
     assert len(before) == 3 * np.dtype(np.uintp).itemsize
     for wrong in ([1], [None], [[one]]):
-        with pytest.raises(TypeError, match="takes a list of dicts"):
-            _C.fingerprint(wrong, [], ())
+        for read in (_C.fingerprint, partial(_C.has_fingerprint, before)):
+            with pytest.raises(TypeError, match="lists of dicts"):
+                read(wrong, [], ())
 
 
 def test_fingerprints_hold_what_readers_read():
@@ -382,6 +384,27 @@ def test_fingerprints_hold_what_readers_read():
         _C.fingerprint([], [3], (Thing.size,))
     with pytest.raises(TypeError, match="not callable"):
         _C.fingerprint([], [3], (3,))
+
+
+def test_a_fingerprint_is_had_by_the_same_and_by_nothing_longer_shorter_or_else():
+    dicts, sizes = [{"a": object(), "b": None}, {}, {"c": 1}], [[1], [2, 3]]
+
+    def has(dicts: list, sizes: list, known: bytes = _C.fingerprint(dicts, sizes, (len,))) -> bool:
+        return _C.has_fingerprint(known, dicts, sizes, (len,))
+
+    assert has(dicts, sizes)
+    assert not has([*dicts, {"d": 2}], sizes)
+    assert not has(dicts[:1], sizes)
+    assert not has([{"a": object()}, *dicts[1:]], sizes)
+    assert not has(dicts, [*sizes, [4]])
+    assert not has(dicts, sizes[:1])
+    sizes[1].append(5)
+    assert not has(dicts, sizes)
+    known = _C.fingerprint([], sizes, (len,))
+    for other in (b"", known[:-1], known[:-8], known + b"0", b"0" * len(known)):
+        assert not has([], sizes, other)
+    with pytest.raises(TypeError):
+        has([], [3], known)
 
 
 def test_any_true_looks_into_each_dict():

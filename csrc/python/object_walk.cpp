@@ -4,7 +4,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstring>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "python/bindings.h"
 
@@ -12,11 +15,6 @@ namespace py = pybind11;
 
 namespace mvf {
 namespace {
-
-template <typename T>
-void Append(std::string& bytes, T value) {
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
-}
 
 // A descriptor of an attribute is asked for its value, everything else is called.
 py::object Read(const py::handle reader, const py::handle object) {
@@ -34,7 +32,7 @@ py::object Read(const py::handle reader, const py::handle object) {
 void PrefetchEntries(const py::list& dicts) {
   constexpr int kCacheLine = 64;
   for (const py::handle dict : dicts) {
-    if (!PyDict_Check(dict.ptr())) throw py::type_error("fingerprint takes a list of dicts");
+    if (!PyDict_Check(dict.ptr())) throw py::type_error("fingerprints are of lists of dicts");
     const PyDictObject* object = reinterpret_cast<PyDictObject*>(dict.ptr());
     const char* table = reinterpret_cast<const char*>(object->ma_keys);
     __builtin_prefetch(table);
@@ -42,24 +40,48 @@ void PrefetchEntries(const py::list& dicts) {
   }
 }
 
-// The dicts' values themselves are not touched, unlike by any loop in Python, which counts references.
-py::bytes Fingerprint(const py::list& dicts, const py::list& objects, const py::tuple& readers) {
-  std::string bytes;
-  bytes.reserve(sizeof(uint64_t) * (4 * dicts.size() + objects.size() * readers.size()));
+// Hands `visit` the identities of all the dicts' values and then what the readers read, until it answers
+// false; whether it never did. The values themselves are not touched, unlike by any loop in Python, which
+// counts references.
+template <typename Visit>
+bool Walk(const py::list& dicts, const py::list& objects, const py::tuple& readers, Visit visit) {
   PrefetchEntries(dicts);
   for (const py::handle dict : dicts) {
     Py_ssize_t position = 0;
     PyObject* value = nullptr;
-    while (PyDict_Next(dict.ptr(), &position, nullptr, &value)) Append(bytes, value);
+    while (PyDict_Next(dict.ptr(), &position, nullptr, &value)) {
+      if (!visit(reinterpret_cast<uintptr_t>(value))) return false;
+    }
   }
   for (const py::handle object : objects) {
     for (const py::handle reader : readers) {
       const unsigned long long value = PyLong_AsUnsignedLongLong(Read(reader, object).ptr());
       if (PyErr_Occurred()) throw py::error_already_set();
-      Append(bytes, value);
+      if (!visit(value)) return false;
     }
   }
-  return py::bytes(bytes);
+  return true;
+}
+
+py::bytes Fingerprint(const py::list& dicts, const py::list& objects, const py::tuple& readers) {
+  std::vector<uint64_t> values;
+  Walk(dicts, objects, readers, [&](uint64_t value) {
+    values.push_back(value);
+    return true;
+  });
+  return py::bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(uint64_t));
+}
+
+// As comparing with a new fingerprint does, without the memory that one takes.
+bool HasFingerprint(const py::bytes& fingerprint, const py::list& dicts, const py::list& objects,
+                    const py::tuple& readers) {
+  std::string_view rest = fingerprint;
+  const auto is_next = [&](uint64_t value) {
+    if (rest.size() < sizeof(value) || std::memcmp(rest.data(), &value, sizeof(value)) != 0) return false;
+    rest.remove_prefix(sizeof(value));
+    return true;
+  };
+  return Walk(dicts, objects, readers, is_next) && rest.empty();
 }
 
 bool AnyTrue(const py::list& dicts, const py::str& key) {
@@ -89,6 +111,8 @@ void BindObjectWalk(py::module_& module) {
       "fingerprint", &Fingerprint, py::arg("dicts"), py::arg("objects"), py::arg("readers"),
       "Identities of all the dicts' values, in order, and then the integers that the readers, functions or "
       "descriptors of attributes, read of each object.");
+  module.def("has_fingerprint", &HasFingerprint, py::arg("fingerprint"), py::arg("dicts"), py::arg("objects"),
+             py::arg("readers"), "Whether `fingerprint` of these gives this again.");
   module.def("any_true", &AnyTrue, py::arg("dicts"), py::arg("key"),
              "Whether a dict's value of `key` is true.");
   module.def("prefetch", &Prefetch, py::arg("addresses"),

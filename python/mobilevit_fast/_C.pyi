@@ -61,6 +61,9 @@ def fingerprint(dicts: list[dict], objects: list, readers: tuple) -> bytes:
     Raises TypeError for anything else, and what a reader raises.
     """
 
+def has_fingerprint(fingerprint: bytes, dicts: list[dict], objects: list, readers: tuple) -> bool:
+    """Whether `fingerprint` of the rest gives this. Raises what that raises, before the first difference."""
+
 def any_true(dicts: list[dict], key: str) -> bool:
     """Whether a dict's value of `key` is true. Raises KeyError where one has none, TypeError for no dict."""
 

@@ -50,7 +50,7 @@ class Snapshot:
     def __init__(self, root: nn.Module) -> None:
         modules = list(root.modules())
         stores = [store for module in modules for store in (module._parameters, module._buffers) if store]
-        self._dicts = [module._modules for module in modules if module._modules] + stores
+        dicts = [module._modules for module in modules if module._modules] + stores
         # What stands behind an identity is kept, or another object could take it over.
         self._kept = modules
         self.tensors: list[Tensor] = [
@@ -58,20 +58,21 @@ class Snapshot:
         ]
         self.is_complete = not any(tensor.is_inference() for tensor in self.tensors)
         # Integers count batches, which no answer depends on; where they are is seen among the dicts' values.
-        self._watched = [tensor for tensor in self.tensors if tensor.is_floating_point()]
-        self._readers = (_VERSION, _ADDRESS) if self.is_complete else (_ADDRESS,)
+        floats = [tensor for tensor in self.tensors if tensor.is_floating_point()]
+        readers = (_VERSION, _ADDRESS) if self.is_complete else (_ADDRESS,)
+        self._watched = (dicts, floats, readers)
         self._steps = _steps.count
-        self._fingerprint = self._take_fingerprint()
+        self._fingerprint = _C.fingerprint(*self._watched)
         self._modes = [vars(module) for module in modules[1:] if _depends_on_mode(module)]
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
         self._hooks_made_when_unwatched = -1
-        self._cache_lines = _cache_lines([*self._dicts, *self._modes], self._watched)
+        self._cache_lines = _cache_lines([*dicts, *self._modes], floats)
 
     def is_current(self) -> bool:
         """Whether every module and every tensor is still the same and unwritten."""
         _C.prefetch(self._cache_lines)
-        return self._steps == _steps.count and self._take_fingerprint() == self._fingerprint
+        return self._steps == _steps.count and _C.has_fingerprint(self._fingerprint, *self._watched)
 
     def is_watched(self) -> bool:
         """Whether somebody has hooks on a submodule."""
@@ -85,9 +86,6 @@ class Snapshot:
     def is_training(self) -> bool:
         """Whether a submodule whose answer depends on the mode is in training mode."""
         return _C.any_true(self._modes, "training")
-
-    def _take_fingerprint(self) -> bytes:
-        return _C.fingerprint(self._dicts, self._watched, self._readers)
 
 
 def _cache_lines(objects: list[Any], tensors: list[Tensor]) -> np.ndarray:
