@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -17,9 +21,11 @@ namespace {
 
 enum Register { kEax, kEbx, kEcx, kEdx };
 
-// Which register state the operating system must save (bits of XCR0): xmm and ymm; with opmasks and zmm.
+// Which register state the operating system must save (bits of XCR0): xmm and ymm; with opmasks and zmm; with
+// tiles and their shapes.
 constexpr uint64_t kYmmState = 0x06;
 constexpr uint64_t kZmmState = 0xe6;
+constexpr uint64_t kTileState = 0x600e6;
 
 struct FeatureBit {
   std::string_view name;
@@ -38,6 +44,8 @@ constexpr FeatureBit kFeatureBits[] = {
     {"avx512dq", 7, 0, kEbx, 17, kZmmState},    {"avx512vl", 7, 0, kEbx, 31, kZmmState},
     {"avx512_vbmi", 7, 0, kEcx, 1, kZmmState},  {"avx512_vbmi2", 7, 0, kEcx, 6, kZmmState},
     {"avx512_vnni", 7, 0, kEcx, 11, kZmmState}, {"avx512_bf16", 7, 1, kEax, 5, kZmmState},
+    {"amx_tile", 7, 0, kEdx, 24, kTileState},   {"amx_bf16", 7, 0, kEdx, 22, kTileState},
+    {"amx_int8", 7, 0, kEdx, 25, kTileState},
 };
 
 uint64_t SavedRegisterState() {
@@ -49,13 +57,26 @@ uint64_t SavedRegisterState() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux has a process ask before it uses tiles, whose state makes every thread's larger.
+// https://docs.kernel.org/arch/x86/xstate.html
+bool TilesAreGranted() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 bool Usable(const FeatureBit& feature, uint64_t saved) {
   unsigned registers[4] = {};
   if (!__get_cpuid_count(feature.leaf, feature.subleaf, &registers[kEax], &registers[kEbx], &registers[kEcx],
                          &registers[kEdx])) {
     return false;
   }
-  return (registers[feature.in] >> feature.bit & 1) && (saved & feature.state) == feature.state;
+  if (!(registers[feature.in] >> feature.bit & 1) || (saved & feature.state) != feature.state) return false;
+  return feature.state != kTileState || TilesAreGranted();
 }
 
 std::vector<CpuFeature> Detect() {

@@ -39,12 +39,6 @@ struct AttentionLayout {
   }
 };
 
-// What queries are multiplied by, so that scores come out as logarithms to base two.
-inline Vec ScoreScale(int64_t head_dim) {
-  const Floats scale = Div(Floats::Set(kLog2E), Sqrt(Floats::Set(static_cast<float>(head_dim))));
-  return Vec::Set(ReduceMax(scale));
-}
-
 // One unit of work: a head's tokens at one position of the patch.
 template <class Dot>
 class AttentionHead {
@@ -109,13 +103,22 @@ class AttentionHead {
 };
 
 template <class Dot>
+auto AttentionLayoutOf(const AttentionArgs& args) {
+  if constexpr (TileRegisters<Dot>::kExist) {
+    return RowAttentionLayout<Dot>(args);
+  } else {
+    return AttentionLayout<Dot>(args);
+  }
+}
+
+template <class Dot>
 size_t AttentionScratchBytes(const AttentionArgs& args) {
-  return AttentionLayout<Dot>(args).slots * sizeof(Vec::Lane);
+  return AttentionLayoutOf<Dot>(args).slots * sizeof(Vec::Lane);
 }
 
 template <class Dot>
 void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
-  const AttentionLayout<Dot> layout(args);
+  const auto layout = AttentionLayoutOf<Dot>(args);
   Vec::Lane* slots = static_cast<Vec::Lane*>(scratch);
   const auto find = [&](const Map& map, int64_t at) {
     FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(slots + at));
@@ -123,7 +126,11 @@ void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
   find(args.qkv, layout.qkv_offsets);
   find(args.output, layout.output_offsets);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
-    AttentionHead<Dot>(args, layout, slots, unit).Run();
+    if constexpr (TileRegisters<Dot>::kExist) {
+      RowAttentionHead<Dot>(args, layout, slots, unit).Run();
+    } else {
+      AttentionHead<Dot>(args, layout, slots, unit).Run();
+    }
   }
 }
 

@@ -38,6 +38,12 @@ MVF_INLINE void ForEachValueGroup(int64_t head_dim, Visit visit) {
   }
 }
 
+// What queries or scores are multiplied by, so that scores are logarithms to base two.
+inline Vec ScoreScale(int64_t head_dim) {
+  const Floats scale = Div(Floats::Set(kLog2E), Sqrt(Floats::Set(static_cast<float>(head_dim))));
+  return Vec::Set(ReduceMax(scale));
+}
+
 // One row for each token, `pitch` elements apart.
 template <class Element>
 void GatherRows(const Tokens<const Element>& from, Element* to, int64_t pitch) {

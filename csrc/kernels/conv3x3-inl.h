@@ -8,9 +8,16 @@ namespace {
 template <class Dot>
 constexpr int kLargeTile = sizeof(Vec::Lane) == sizeof(float) ? 4 : 2;
 
+// The algorithm that runs: where whole tiles are multiplied, Winograd's transforms take longer than what they
+// save.
+template <class Dot>
+ConvAlgorithm AlgorithmFor(const Conv3x3Shape& shape) {
+  return TileRegisters<Dot>::kExist ? ConvAlgorithm::kDirect : shape.algorithm;
+}
+
 template <class Dot>
 size_t Conv3x3PackedBytes(const Conv3x3Shape& shape) {
-  switch (shape.algorithm) {
+  switch (AlgorithmFor<Dot>(shape)) {
     case ConvAlgorithm::kWinograd2:
       return WinogradPackedBytes<Dot, 2>(shape);
     case ConvAlgorithm::kWinograd4:
@@ -23,7 +30,7 @@ size_t Conv3x3PackedBytes(const Conv3x3Shape& shape) {
 
 template <class Dot>
 void Conv3x3Pack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void* packed) {
-  switch (shape.algorithm) {
+  switch (AlgorithmFor<Dot>(shape)) {
     case ConvAlgorithm::kWinograd2:
       return WinogradPack<Dot, 2>(shape, weights, packed);
     case ConvAlgorithm::kWinograd4:
@@ -35,7 +42,7 @@ void Conv3x3Pack(const Conv3x3Shape& shape, const Conv3x3Weights& weights, void*
 
 template <class Dot>
 size_t Conv3x3ScratchBytes(const Conv3x3Args& args) {
-  switch (args.shape.algorithm) {
+  switch (AlgorithmFor<Dot>(args.shape)) {
     case ConvAlgorithm::kWinograd2:
       return WinogradScratchBytes<Dot, 2>(args);
     case ConvAlgorithm::kWinograd4:
@@ -48,7 +55,7 @@ size_t Conv3x3ScratchBytes(const Conv3x3Args& args) {
 
 template <class Dot>
 void Conv3x3Run(const Conv3x3Args& args, Range rows, void* scratch) {
-  switch (args.shape.algorithm) {
+  switch (AlgorithmFor<Dot>(args.shape)) {
     case ConvAlgorithm::kWinograd2:
       return WinogradRun<Dot, 2>(args, rows, scratch);
     case ConvAlgorithm::kWinograd4:

@@ -51,6 +51,12 @@ const std::vector<Candidate>& Candidates() {
      Avx512Bf16Table,
      {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_bf16"}},
 #endif
+#if defined(MVF_HAS_AMX_BF16)
+    {"amx_bf16",
+     DType::kBf16,
+     AmxBf16Table,
+     {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_bf16", "amx_tile", "amx_bf16"}},
+#endif
 #if defined(MVF_HAS_NEON)
     {"neon", DType::kF32, NeonTable, {"neon"}},
 #endif

@@ -5,19 +5,11 @@
 namespace mvf {
 namespace {
 
-template <class Dot>
-constexpr int LowerTile(int rows) {
-  if (kIsCompact<Dot>) return rows > 4 ? 4 : 1;
-  return (rows + 1) / 2;
-}
-
-// Rows [begin, end) against one panel; what is left below a full tile goes through lower ones.
-// kAhead is for panels that are passed once: one that returns for other rows has its successor in the cache
-// already.
+// Rows [begin, end) against one panel in vectors; what is left below a full tile goes through lower ones.
 template <class Dot, int kRows, int kVectors, bool kAhead, class Count, class Epilogue>
-__attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit, Count> operand, int64_t begin,
-                                          int64_t end, const void* header, Epilogue epilogue, int64_t column,
-                                          int last_lanes) {
+__attribute__((noinline)) void VectorTiles(Operand<typename Dot::Unit, Count> operand, int64_t begin,
+                                           int64_t end, const void* header, Epilogue epilogue, int64_t column,
+                                           int last_lanes) {
   using Unit = typename Dot::Unit;
   constexpr int kLanes = Vec::kLanes;
   constexpr int kWidth = kLanes * kVectors;
@@ -54,10 +46,29 @@ __attribute__((noinline)) void PanelTiles(Operand<typename Dot::Unit, Count> ope
   }
   if constexpr (kRows > 1) {
     if (m < end) {
-      PanelTiles<Dot, LowerTile<Dot>(kRows), kVectors, kAhead>(operand, m, end, header, epilogue, column,
-                                                               last_lanes);
+      VectorTiles<Dot, LowerTile<Dot>(kRows), kVectors, kAhead>(operand, m, end, header, epilogue, column,
+                                                                last_lanes);
     }
   }
+}
+
+// Rows [begin, end) against one panel.
+// kAhead is for panels that are passed once: one that returns for other rows has its successor in the cache
+// already.
+template <class Dot, int kRows, int kVectors, bool kAhead, class Count, class Epilogue>
+MVF_INLINE void PanelTiles(Operand<typename Dot::Unit, Count> operand, int64_t begin, int64_t end,
+                           const void* header, Epilogue epilogue, int64_t column, int last_lanes) {
+  if constexpr (TileRegisters<Dot>::kExist) {
+    const int step = StepTable<TileRegisters<Dot>::kUnits>::Find(operand.units);
+    if (step > 0 && begin < end) {
+      const Operand<typename Dot::Unit> rows = {operand.data, operand.row_stride, operand.segment_stride,
+                                                operand.segments, operand.units};
+      return MatrixTiles<Dot, kRows, kVectors, kAhead, Epilogue>(rows, step, begin, end, header, epilogue,
+                                                                 column, last_lanes)
+          .Run();
+    }
+  }
+  VectorTiles<Dot, kRows, kVectors, kAhead>(operand, begin, end, header, epilogue, column, last_lanes);
 }
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.

@@ -17,6 +17,12 @@ struct RowUnits {
   }
 };
 
+// Registers that hold whole tiles of a product's operands, where the processor has them.
+template <class Dot>
+struct TileRegisters {
+  static constexpr bool kExist = false;
+};
+
 // Units of K whose products are summed before they go into a tile's totals; 0 for all.
 template <class Dot>
 constexpr int64_t kRun = 0;

@@ -5,6 +5,7 @@
 // clang-format off
 #include "kernels/panel-inl.h"
 #include "kernels/tile-inl.h"
+#include "kernels/matrix_tiles-inl.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/lanes-inl.h"
@@ -22,6 +23,7 @@
 #include "kernels/inverted_residual-inl.h"
 #include "kernels/attention_tokens-inl.h"
 #include "kernels/attention_tiles-inl.h"
+#include "kernels/attention_rows-inl.h"
 #include "kernels/attention-inl.h"
 #include "kernels/global_pool-inl.h"
 #include "kernels/resize-inl.h"

@@ -38,6 +38,13 @@ using SumOf = decltype(Dot::Broadcast(nullptr));
 template <class Dot, int kRows, int kVectors>
 using TileOf = SumOf<Dot>[kRows][kVectors];
 
+// Rows of the next lower tile, for what is left below a full one.
+template <class Dot>
+constexpr int LowerTile(int rows) {
+  if (kIsCompact<Dot>) return rows > 4 ? 4 : 1;
+  return (rows + 1) / 2;
+}
+
 MVF_INLINE void LoadSum(const void* p, Vec& sum) { sum = Vec::Load(static_cast<const Vec::Lane*>(p)); }
 // Where the compiler would spill an accumulator inside the loop over K, its type has a Pin that keeps it.
 MVF_INLINE void Pin(Vec&) {}

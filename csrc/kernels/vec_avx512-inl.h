@@ -108,8 +108,12 @@ inline Vec Exp2OfNegative(Vec t) {
   return Mul(factors.quadratic, factors.scale);
 }
 
-// x / (1 + 2^t); a true division is faster here than a reciprocal estimate with a Newton step.
+// x / (1 + 2^t)
+#ifdef __AMX_BF16__  // An estimate has more digits than bfloat16 keeps, and tiles do not hide divisions.
+inline Vec OverOnePlusExp2(Vec x, Vec t) { return {_mm512_mul_ps(x.v, _mm512_rcp14_ps(OnePlusExp2(t).v))}; }
+#else  // A division is faster here than an estimate with a Newton step.
 inline Vec OverOnePlusExp2(Vec x, Vec t) { return Div(x, OnePlusExp2(t)); }
+#endif
 
 // rows[i] lane j <-> rows[j] lane i.
 inline __attribute__((always_inline)) void Transpose(Vec rows[16]) {

@@ -108,7 +108,9 @@ TEST(training_gradients, layer_norm_backward) {
         args.output = output.data();
         args.sums = sums.data();
         RunParts(kernels.layer_norm_backward, args, parts);
-        CheckClose(table, "layer_norm_backward", output, expected, kTolerance);
+        // One channel's gradient is the difference of two equal products, whose rounding 1 / sqrt(epsilon)
+        // magnifies where the compiler joined one with the difference.
+        CheckClose(table, "layer_norm_backward", output, expected, kTolerance, 1.0);
         CheckClose(table, "sums of gradients", ToFloat(sums), expected_sums, kTolerance);
       });
     }

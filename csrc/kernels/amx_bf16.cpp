@@ -1,0 +1,35 @@
+// The bfloat16 table on AMX, which multiplies whole tiles. Compiled with AVX-512 and AMX flags: nothing but
+// AmxBf16Table may leave this file.
+#include "kernels/dispatch.h"
+
+// The vector type, then what is written over it.
+// clang-format off
+#include "kernels/vec_avx512-inl.h"
+#include "kernels/math-inl.h"
+#include "kernels/dot_f32-inl.h"
+#include "kernels/dot_bf16-inl.h"
+#include "kernels/amx_tiles-inl.h"
+#include "kernels/tile_registers_bf16-inl.h"
+#include "kernels/table-inl.h"
+// clang-format on
+
+namespace mvf {
+namespace {
+
+constexpr KernelTable WithTiles(KernelTable table) {
+  table.linear.run = RunWithTiles<LinearArgs, LinearRun<DotBf16>>;
+  table.ffn.run = RunWithTiles<FfnArgs, FfnRun<DotBf16>>;
+  table.conv3x3.run = RunWithTiles<Conv3x3Args, Conv3x3Run<DotBf16>>;
+  table.inverted_residual.run = RunWithTiles<InvertedResidualArgs, InvertedResidualRun<DotBf16>>;
+  table.attention.run = RunWithTiles<AttentionArgs, AttentionRun<DotBf16>>;
+  return table;
+}
+
+}  // namespace
+
+const KernelTable* AmxBf16Table() {
+  static constexpr KernelTable table = WithTiles(MakeTable<DotBf16>("amx_bf16"));
+  return &table;
+}
+
+}  // namespace mvf

@@ -1,0 +1,175 @@
+// Attention where whole tiles are multiplied: queries are rows and keys columns, so that every operand but
+// the panels of keys and values lies as it came, and every result as it goes.
+#pragma once
+
+namespace mvf {
+namespace {
+
+// Queries at once: their scores stay in the second-level cache.
+constexpr int64_t kQueryRows = 64;
+
+// Scratch memory in slots of a lane's size.
+template <class Dot>
+struct RowAttentionLayout {
+  int64_t tokens, head_dim;
+  int64_t key_units;     // of one query or key, along the head dimension
+  int64_t token_units;   // of a query's weights, along the tokens
+  int64_t score_stride;  // floats of a query's scores
+  int64_t qkv_offsets, output_offsets, queries, keys, values, scores, weights, inverse_sums, slots;
+
+  explicit RowAttentionLayout(const AttentionArgs& args)
+      : tokens((args.qkv.height / args.patch_height) * (args.qkv.width / args.patch_width)),
+        head_dim(args.output.channels / args.heads),
+        key_units(Units<Dot>(head_dim)),
+        token_units(WholeSteps(Units<Dot>(tokens))),
+        score_stride(RoundUp(tokens, Vec::kLanes)) {
+    int64_t end = 0;
+    const auto place = [&](int64_t size) {
+      const int64_t start = end;
+      end += RoundUp(size + Vec::kLanes, kAlignment / int64_t{sizeof(Vec::Lane)});
+      return start;
+    };
+    constexpr int64_t kOffsetSlots = sizeof(int64_t) / sizeof(Vec::Lane);
+    qkv_offsets = place(tokens * kOffsetSlots);
+    output_offsets = place(tokens * kOffsetSlots);
+    queries = place(tokens * key_units);
+    keys = place(PanelSlots(tokens, key_units));
+    values = place(PanelSlots(head_dim, token_units));
+    scores = place(kQueryRows * score_stride);
+    weights = place(kQueryRows * token_units);
+    inverse_sums = place(kQueryRows);
+    slots = end;
+  }
+
+  // Tokens are filled up with zeros, so that any number of them is multiplied in long steps.
+  static int64_t WholeSteps(int64_t units) { return RoundUp(units, Min(units, TileRegisters<Dot>::kUnits)); }
+};
+
+// What becomes of weighed values: divided by the sum of their weights, they go to their tokens.
+template <class Element>
+struct WeighedEpilogue {
+  Element* data;  // the head's first channel; token t's begin at data + offsets[t]
+  const int64_t* offsets;
+  const float* inverse_sums;
+
+  template <int kRows, int kVectors>
+  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+                             int last_lanes) const {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const Vec scale = Vec::Set(inverse_sums[row + i]);
+      Element* const out = data + offsets[row + i] + column;
+#pragma GCC unroll 3
+      for (int j = 0; j < kVectors; ++j) {
+        const Vec value = Mul(sum[i][j], scale);
+        if (j < kVectors - 1 || last_lanes == Vec::kLanes) {
+          value.Store(out + j * Vec::kLanes);
+        } else {
+          value.StorePartial(out + j * Vec::kLanes, last_lanes);
+        }
+      }
+    }
+  }
+};
+
+// One unit of work: a head's tokens at one position of the patch.
+template <class Dot>
+class RowAttentionHead {
+ public:
+  using Element = typename Dot::Element;
+  using Unit = typename Dot::Unit;
+
+  RowAttentionHead(const AttentionArgs& args, const RowAttentionLayout<Dot>& layout, Vec::Lane* scratch,
+                   int64_t unit)
+      : args_(args), layout_(layout), scratch_(scratch), unit_(unit) {}
+
+  void Run() const {
+    GatherRows(Qkv(0), At<Element>(layout_.queries), layout_.key_units * Dot::kUnit);
+    GatherKeys();
+    GatherValues();
+    const int64_t* const offsets = At<int64_t>(layout_.output_offsets);
+    const Tokens<Element> output = TokensOf<Element>(args_, args_.output, unit_, 0, offsets);
+    for (int64_t first = 0; first < layout_.tokens; first += kQueryRows) {
+      const int64_t count = Min(kQueryRows, layout_.tokens - first);
+      float* const scores = At<float>(layout_.scores);
+      const Operand<Unit> queries = {At<Unit>(layout_.queries) + first * layout_.key_units, layout_.key_units,
+                                     0, 1, layout_.key_units};
+      Gemm<Dot, Activation::kNone, false>(queries, 0, count, layout_.tokens, scratch_ + layout_.keys,
+                                          Destination<float>{scores, layout_.score_stride, nullptr, 0});
+      for (int64_t i = 0; i < count; ++i) Exponentiate(i);
+      const Operand<Unit> weights = {At<Unit>(layout_.weights), layout_.token_units, 0, 1,
+                                     layout_.token_units};
+      Gemm<Dot>(weights, 0, count, layout_.head_dim, scratch_ + layout_.values,
+                WeighedEpilogue<Element>{output.data, offsets + first, At<float>(layout_.inverse_sums)});
+    }
+  }
+
+ private:
+  template <class T>
+  T* At(int64_t slot) const {
+    return reinterpret_cast<T*>(scratch_ + slot);
+  }
+  // Queries, keys or values (0, 1, 2).
+  Tokens<const Element> Qkv(int64_t part) const {
+    return TokensOf<const Element>(args_, args_.qkv, unit_, part, At<int64_t>(layout_.qkv_offsets));
+  }
+
+  void GatherKeys() const {
+    ForEachPanel(layout_.tokens, layout_.key_units, [&](int vectors, int64_t first, int64_t slot) {
+      Unit* const panel = At<Unit>(layout_.keys) + slot;
+      const Vec one = Vec::Set(1.0f);
+      if (vectors == 3) return GatherPanel<Dot, 3>(Qkv(1), first, one, panel);
+      if (vectors == 2) return GatherPanel<Dot, 2>(Qkv(1), first, one, panel);
+      GatherPanel<Dot, 1>(Qkv(1), first, one, panel);
+    });
+  }
+
+  void GatherValues() const {
+    const Tokens<const Element> from = Qkv(2);
+    ForEachPanel(layout_.head_dim, layout_.token_units, [&](int vectors, int64_t first, int64_t slot) {
+      const int64_t width = vectors * Vec::kLanes;
+      Unit* to = At<Unit>(layout_.values) + slot;
+      ZeroElements(to, kHeaderRows<Dot> * width);
+      to += kHeaderRows<Dot> * width;
+      for (int64_t unit = 0; unit < layout_.token_units; ++unit, to += width) {
+        ForEachVector(first, Min(first + width, layout_.head_dim), [&](int64_t c, auto lanes) {
+          Vec parts[Dot::kUnit];
+          for (int k = 0; k < Dot::kUnit; ++k) {
+            const int64_t token = unit * Dot::kUnit + k;
+            parts[k] = token < from.count ? lanes.Load(from.data + from.offsets[token] + c) : Vec::Zero();
+          }
+          Dot::StoreUnits(parts, to + c - first);
+        });
+      }
+    });
+  }
+
+  // weights[i, key] = 2^(scale * (scores[i, key] - largest_i)), and the inverse of their sum.
+  void Exponentiate(int64_t i) const {
+    const float* const scores = At<float>(layout_.scores) + i * layout_.score_stride;
+    Element* const weights = At<Element>(layout_.weights) + i * layout_.token_units * Dot::kUnit;
+    const float lowest = -__builtin_inff();
+    Vec largest = Vec::Set(lowest);
+    ForEachVector(0, layout_.tokens, [&](int64_t key, auto lanes) {
+      largest = Max(lanes.Fill(lanes.Load(scores + key), lowest), largest);
+    });
+    const Vec scale = ScoreScale(layout_.head_dim);
+    const Vec offset = Mul(Vec::Set(ReduceMax(largest)), scale);
+    Vec sum = Vec::Zero();
+    ForEachVector(0, layout_.tokens, [&](int64_t key, auto lanes) {
+      const Vec weight = Exp2OfNegative(MulSub(lanes.Load(scores + key), scale, offset));
+      lanes.Store(weight, weights + key);
+      sum = Add(sum, lanes.Fill(weight, 0.0f));
+    });
+    ZeroElements(weights + layout_.tokens, layout_.token_units * Dot::kUnit - layout_.tokens);
+    At<float>(layout_.inverse_sums)[i] = 1.0f / ReduceAdd(sum);
+  }
+
+  const AttentionArgs& args_;
+  const RowAttentionLayout<Dot>& layout_;
+  Vec::Lane* const scratch_;
+  const int64_t unit_;
+};
+
+}  // namespace
+}  // namespace mvf
