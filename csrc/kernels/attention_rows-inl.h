@@ -94,9 +94,11 @@ class RowAttentionHead {
       float* const scores = At<float>(layout_.scores);
       const Operand<Unit> queries = {At<Unit>(layout_.queries) + first * layout_.key_units, layout_.key_units,
                                      0, 1, layout_.key_units};
-      Gemm<Dot, Activation::kNone, false>(queries, 0, count, layout_.tokens, scratch_ + layout_.keys,
-                                          Destination<float>{scores, layout_.score_stride, nullptr, 0});
-      for (int64_t i = 0; i < count; ++i) Exponentiate(i);
+      Gemm<Dot>(queries, 0, count, layout_.tokens, scratch_ + layout_.keys,
+                SumsInPlace{scores, layout_.score_stride});
+      int64_t i = 0;
+      for (; i + kRowsAtOnce <= count; i += kRowsAtOnce) Exponentiate<kRowsAtOnce>(i);
+      for (; i < count; ++i) Exponentiate<1>(i);
       const Operand<Unit> weights = {At<Unit>(layout_.weights), layout_.token_units, 0, 1,
                                      layout_.token_units};
       Gemm<Dot>(weights, 0, count, layout_.head_dim, scratch_ + layout_.values,
@@ -144,25 +146,45 @@ class RowAttentionHead {
     });
   }
 
-  // weights[i, key] = 2^(scale * (scores[i, key] - largest_i)), and the inverse of their sum.
-  void Exponentiate(int64_t i) const {
-    const float* const scores = At<float>(layout_.scores) + i * layout_.score_stride;
-    Element* const weights = At<Element>(layout_.weights) + i * layout_.token_units * Dot::kUnit;
+  // Rows whose reductions hide each other.
+  static constexpr int kRowsAtOnce = 4;
+
+  // weights[i, key] = 2^(scale * (scores[i, key] - largest_i)), and the inverse of their sum, for rows from
+  // `first` on.
+  template <int kRows>
+  __attribute__((noinline)) void Exponentiate(int64_t first) const {
+    const int64_t tokens = layout_.tokens, pitch = layout_.score_stride;
+    const int64_t weight_pitch = layout_.token_units * Dot::kUnit;
+    const float* const scores = At<float>(layout_.scores) + first * pitch;
+    Element* const weights = At<Element>(layout_.weights) + first * weight_pitch;
     const float lowest = -__builtin_inff();
-    Vec largest = Vec::Set(lowest);
-    ForEachVector(0, layout_.tokens, [&](int64_t key, auto lanes) {
-      largest = Max(lanes.Fill(lanes.Load(scores + key), lowest), largest);
-    });
     const Vec scale = ScoreScale(layout_.head_dim);
-    const Vec offset = Mul(Vec::Set(ReduceMax(largest)), scale);
-    Vec sum = Vec::Zero();
-    ForEachVector(0, layout_.tokens, [&](int64_t key, auto lanes) {
-      const Vec weight = Exp2OfNegative(MulSub(lanes.Load(scores + key), scale, offset));
-      lanes.Store(weight, weights + key);
-      sum = Add(sum, lanes.Fill(weight, 0.0f));
+    Vec largest[kRows], sum[kRows];
+    for (int i = 0; i < kRows; ++i) largest[i] = Vec::Set(lowest);
+    ForEachVector(0, tokens, [&](int64_t key, auto lanes) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        largest[i] = Max(lanes.Fill(lanes.Load(scores + i * pitch + key), lowest), largest[i]);
+      }
     });
-    ZeroElements(weights + layout_.tokens, layout_.token_units * Dot::kUnit - layout_.tokens);
-    At<float>(layout_.inverse_sums)[i] = 1.0f / ReduceAdd(sum);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      largest[i] = Mul(Vec::Set(ReduceMax(largest[i])), scale);
+      sum[i] = Vec::Zero();
+    }
+    ForEachVector(0, tokens, [&](int64_t key, auto lanes) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        const Vec score = lanes.Load(scores + i * pitch + key);
+        const Vec weight = Exp2OfNegative(MulSub(score, scale, largest[i]));
+        lanes.Store(weight, weights + i * weight_pitch + key);
+        sum[i] = Add(sum[i], lanes.Fill(weight, 0.0f));
+      }
+    });
+    for (int i = 0; i < kRows; ++i) {
+      ZeroElements(weights + i * weight_pitch + tokens, weight_pitch - tokens);
+      At<float>(layout_.inverse_sums)[first + i] = 1.0f / ReduceAdd(sum[i]);
+    }
   }
 
   const AttentionArgs& args_;

@@ -57,6 +57,13 @@ const std::vector<Candidate>& Candidates() {
      AmxBf16Table,
      {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_bf16", "amx_tile", "amx_bf16"}},
 #endif
+#if defined(MVF_HAS_AMX_INT8)
+    {"amx_int8",
+     DType::kF32,
+     AmxInt8Table,
+     {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "avx512_vnni", "avx512_vbmi", "avx512_vbmi2",
+      "amx_tile", "amx_int8"}},
+#endif
 #if defined(MVF_HAS_NEON)
     {"neon", DType::kF32, NeonTable, {"neon"}},
 #endif

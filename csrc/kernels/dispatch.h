@@ -17,6 +17,7 @@ const KernelTable* Avx512CascadelakeTable();
 const KernelTable* Avx512VnniTable();
 const KernelTable* Avx512Bf16Table();
 const KernelTable* AmxBf16Table();
+const KernelTable* AmxInt8Table();
 const KernelTable* NeonTable();
 const KernelTable* NeonFp16Table();
 const KernelTable* NeonDotprodTable();

@@ -30,6 +30,26 @@ struct StepTable {
   }
 };
 
+// What becomes of sums that are wanted as they are: registers store them where they belong, in rows that have
+// room for whole vectors of columns.
+struct SumsInPlace {
+  float* data;
+  int64_t stride;
+
+  template <int kRows, int kVectors>
+  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+                             int /*last_lanes*/) const {
+    float* out = data + row * stride + column;
+    for (int i = 0; i < kRows; ++i, out += stride) {
+      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + j * Vec::kLanes);
+    }
+  }
+};
+template <class Epilogue>
+constexpr bool kStoresSums = false;
+template <>
+constexpr bool kStoresSums<SumsInPlace> = true;
+
 // Rows [begin, end) against one panel. Registers hold the sums of kRowTiles tiles of rows, then those rows,
 // then the panel's columns.
 template <class Dot, int kRows, int kVectors, bool kAhead, class Epilogue>
@@ -63,6 +83,10 @@ class MatrixTiles {
   // A block's products are on their way while the one before goes through the epilogue.
   void Run() {
     Registers::Use(height_, step_, kRowTiles);
+    if constexpr (kStoresSums<Epilogue>) {
+      for (int64_t m = begin_; m < end_; m += kBlockRows) Multiply(m, nullptr);
+      return;
+    }
     alignas(kAlignment) Unit sums[2][kBlockRows * kWidth];
     int buffer = 0;
     Multiply(begin_, sums[buffer]);
@@ -132,7 +156,12 @@ class MatrixTiles {
     }
     ForEachLane<kTiles * kVectors>([&](auto place) __attribute__((always_inline)) {
       constexpr int kAt = decltype(place)::kValue, kTile = kAt / kVectors, kVector = kAt % kVectors;
-      Registers::template Store<kAt>(sums + kTile * kTileRows * kWidth + kVector * kLanes, kColumnBytes);
+      if constexpr (kStoresSums<Epilogue>) {
+        float* const out = epilogue_.data + FirstRow(m + kTile * kTileRows) * epilogue_.stride + column_;
+        Registers::template Store<kAt>(out + kVector * kLanes, epilogue_.stride * int64_t{sizeof(float)});
+      } else {
+        Registers::template Store<kAt>(sums + kTile * kTileRows * kWidth + kVector * kLanes, kColumnBytes);
+      }
     });
   }
 
