@@ -9,7 +9,7 @@
 #include "kernels/dot_f32-inl.h"
 #include "kernels/dot_bf16-inl.h"
 #include "kernels/amx_tiles-inl.h"
-#include "kernels/tile_registers_bf16-inl.h"
+#include "kernels/amx_bf16_tiles-inl.h"
 #include "kernels/table-inl.h"
 // clang-format on
 

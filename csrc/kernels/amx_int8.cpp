@@ -13,7 +13,7 @@
 #include "kernels/int8_byte_table_vbmi-inl.h"
 #include "kernels/int8_dot_vnni-inl.h"
 #include "kernels/amx_tiles-inl.h"
-#include "kernels/tile_registers_int8-inl.h"
+#include "kernels/amx_int8_tiles-inl.h"
 #include "kernels/int8_attention_avx512-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on

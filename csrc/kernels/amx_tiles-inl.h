@@ -5,10 +5,29 @@
 namespace mvf {
 namespace {
 
-// The shapes of this thread's registers, and zero where they are released.
+// What LDTILECFG reads.
+struct alignas(kAlignment) AmxShapes {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+
+}  // namespace
+}  // namespace mvf
+
+#ifdef MVF_EMULATED_AMX
+#include "kernels/amx_tiles_emulated-inl.h"
+#else
+#include "kernels/amx_instructions-inl.h"
+#endif
+
+namespace mvf {
+namespace {
+
+// The shapes of this thread's registers as Use has them, and zero where they are released.
 inline thread_local int amx_shapes = 0;
 
-struct AmxTiles {
+struct AmxTiles : AmxInstructions {
   static constexpr bool kExist = true;
   static constexpr int kRows = 16, kUnits = 16;  // at most; units of K have four bytes
 
@@ -18,35 +37,14 @@ struct AmxTiles {
     const int shapes = rows | units << 8 | row_tiles << 16;
     if (shapes == amx_shapes) return;
     amx_shapes = shapes;
-    Configure(rows, units, row_tiles);
-  }
-  // Registers in use make every switch of threads dearer.
-  static void Release() {
-    asm volatile("tilerelease");
-    amx_shapes = 0;
-  }
-
-  template <int kTile>
-  static MVF_INLINE void Load(const void* from, int64_t stride_bytes) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride_bytes), "i"(kTile) : "memory");
-  }
-  template <int kTile>
-  static MVF_INLINE void Store(void* to, int64_t stride_bytes) {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride_bytes), "i"(kTile) : "memory");
+    Shape(rows, units, row_tiles);
   }
 
  private:
-  // What LDTILECFG reads.
-  struct alignas(kAlignment) Configuration {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  };
-
-  static __attribute__((noinline)) void Configure(int rows, int units, int row_tiles) {
+  static __attribute__((noinline)) void Shape(int rows, int units, int row_tiles) {
     constexpr int kTiles = 8, kRowBytes = 64, kUnitBytes = 4;
     const int first_row_tile = row_tiles == 1 ? 3 : 4;
-    Configuration shapes = {};
+    AmxShapes shapes = {};
     shapes.palette = 1;
     for (int tile = 0; tile < kTiles; ++tile) {
       const bool holds_rows = tile >= first_row_tile && tile < first_row_tile + row_tiles;
@@ -54,15 +52,17 @@ struct AmxTiles {
       shapes.rows[tile] = static_cast<uint8_t>(holds_columns ? units : rows);
       shapes.row_bytes[tile] = static_cast<uint16_t>(holds_rows ? units * kUnitBytes : kRowBytes);
     }
-    asm volatile("ldtilecfg %0" ::"m"(shapes));
+    Configure(shapes);
   }
 };
 
-// A kernel that uses the registers.
+// A kernel that uses the registers. In use they make every switch of threads dearer.
 template <class Args, void (*kRun)(const Args&, Range, void*)>
 void RunWithTiles(const Args& args, Range units, void* scratch) {
   kRun(args, units, scratch);
-  if (amx_shapes != 0) AmxTiles::Release();
+  if (amx_shapes == 0) return;
+  AmxTiles::Release();
+  amx_shapes = 0;
 }
 
 }  // namespace

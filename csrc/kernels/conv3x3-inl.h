@@ -4,9 +4,9 @@
 namespace mvf {
 namespace {
 
-// What kWinograd4 stands for: its transforms lose more digits than halves have to give.
+// What kWinograd4 stands for: its transforms lose more digits than sixteen bits have to give.
 template <class Dot>
-constexpr int kLargeTile = sizeof(Vec::Lane) == sizeof(float) ? 4 : 2;
+constexpr int kLargeTile = sizeof(typename Dot::Element) == sizeof(float) ? 4 : 2;
 
 // The algorithm that runs: where whole tiles are multiplied, Winograd's transforms take longer than what they
 // save.

@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "kernels/dispatch.h"
+#include "short_tables.h"
 
 namespace mvf_test {
 
@@ -117,7 +118,7 @@ ExactMemory::ExactMemory(size_t bytes) {
 ExactMemory::~ExactMemory() { std::free(data_); }
 
 void ForEachInt8Table(const std::function<void(const mvf::Int8Kernels&, int)>& run) {
-  for (const mvf::KernelTable* table : mvf::RunnableTables()) {
+  for (const mvf::KernelTable* table : RunnableOrEmulatedTables()) {
     CHECK(table->int8);
     for (int parts : {1, 3}) {
       try {

@@ -7,9 +7,9 @@
 
 #include "check.h"
 #include "gapped_map.h"
-#include "half_table.h"
 #include "plain_table.h"
 #include "sample_plan.h"
+#include "short_tables.h"
 
 namespace mvf {
 namespace {

@@ -9,10 +9,10 @@
 #include "base/memory.h"
 #include "check.h"
 #include "gapped_map.h"
-#include "half_table.h"
 #include "kernels/dispatch.h"
 #include "plain_table.h"
 #include "sample_plan.h"
+#include "short_tables.h"
 
 namespace mvf {
 namespace {

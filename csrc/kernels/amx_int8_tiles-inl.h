@@ -1,5 +1,4 @@
-// Tiles of unsigned bytes times signed ones: sums[m, n] += sum_k rows[m, k] * columns[n, k], k over fours
-// (tdpbusd).
+// What multiplies tiles of bytes.
 #pragma once
 
 namespace mvf {
@@ -9,7 +8,7 @@ template <>
 struct TileRegisters<Int8Dot> : AmxTiles {
   template <int kSums, int kRowsTile, int kColumns>
   static MVF_INLINE void MulAdd() {
-    asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSums), "i"(kRowsTile), "i"(kColumns));
+    MulAddBytes<kSums, kRowsTile, kColumns>();
   }
 };
 
