@@ -11,6 +11,7 @@
 #include "kernels/amx_tiles-inl.h"
 #include "kernels/amx_bf16_tiles-inl.h"
 #include "kernels/table-inl.h"
+#include "kernels/attention_rows-inl.h"
 // clang-format on
 
 namespace mvf {
@@ -21,7 +22,8 @@ constexpr KernelTable WithTiles(KernelTable table) {
   table.ffn.run = RunWithTiles<FfnArgs, FfnRun<DotBf16>>;
   table.conv3x3.run = RunWithTiles<Conv3x3Args, Conv3x3Run<DotBf16>>;
   table.inverted_residual.run = RunWithTiles<InvertedResidualArgs, InvertedResidualRun<DotBf16>>;
-  table.attention.run = RunWithTiles<AttentionArgs, AttentionRun<DotBf16>>;
+  table.attention = {RowAttentionScratchBytes<DotBf16>,
+                     RunWithTiles<AttentionArgs, RowAttentionRun<DotBf16>>};
   return table;
 }
 

@@ -103,34 +103,17 @@ class AttentionHead {
 };
 
 template <class Dot>
-auto AttentionLayoutOf(const AttentionArgs& args) {
-  if constexpr (TileRegisters<Dot>::kExist) {
-    return RowAttentionLayout<Dot>(args);
-  } else {
-    return AttentionLayout<Dot>(args);
-  }
-}
-
-template <class Dot>
 size_t AttentionScratchBytes(const AttentionArgs& args) {
-  return AttentionLayoutOf<Dot>(args).slots * sizeof(Vec::Lane);
+  return AttentionLayout<Dot>(args).slots * sizeof(Vec::Lane);
 }
 
 template <class Dot>
 void AttentionRun(const AttentionArgs& args, Range units, void* scratch) {
-  const auto layout = AttentionLayoutOf<Dot>(args);
+  const AttentionLayout<Dot> layout(args);
   Vec::Lane* slots = static_cast<Vec::Lane*>(scratch);
-  const auto find = [&](const Map& map, int64_t at) {
-    FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(slots + at));
-  };
-  find(args.qkv, layout.qkv_offsets);
-  find(args.output, layout.output_offsets);
+  FindTokensOf(args, layout, slots);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
-    if constexpr (TileRegisters<Dot>::kExist) {
-      RowAttentionHead<Dot>(args, layout, slots, unit).Run();
-    } else {
-      AttentionHead<Dot>(args, layout, slots, unit).Run();
-    }
+    AttentionHead<Dot>(args, layout, slots, unit).Run();
   }
 }
 

@@ -6,7 +6,7 @@ namespace mvf {
 namespace {
 
 // Queries at once: their scores stay in the second-level cache.
-constexpr int64_t kQueryRows = 64;
+constexpr int64_t kQueryRows = 32;
 
 // Scratch memory in slots of a lane's size.
 template <class Dot>
@@ -95,7 +95,7 @@ class RowAttentionHead {
       const Operand<Unit> queries = {At<Unit>(layout_.queries) + first * layout_.key_units, layout_.key_units,
                                      0, 1, layout_.key_units};
       Gemm<Dot>(queries, 0, count, layout_.tokens, scratch_ + layout_.keys,
-                SumsInPlace{scores, layout_.score_stride});
+                SumsInPlace<float>{scores, layout_.score_stride});
       int64_t i = 0;
       for (; i + kRowsAtOnce <= count; i += kRowsAtOnce) Exponentiate<kRowsAtOnce>(i);
       for (; i < count; ++i) Exponentiate<1>(i);
@@ -192,6 +192,21 @@ class RowAttentionHead {
   Vec::Lane* const scratch_;
   const int64_t unit_;
 };
+
+template <class Dot>
+size_t RowAttentionScratchBytes(const AttentionArgs& args) {
+  return static_cast<size_t>(RowAttentionLayout<Dot>(args).slots) * sizeof(Vec::Lane);
+}
+
+template <class Dot>
+void RowAttentionRun(const AttentionArgs& args, Range units, void* scratch) {
+  const RowAttentionLayout<Dot> layout(args);
+  Vec::Lane* const slots = static_cast<Vec::Lane*>(scratch);
+  FindTokensOf(args, layout, slots);
+  for (int64_t unit = units.begin; unit < units.end; ++unit) {
+    RowAttentionHead<Dot>(args, layout, slots, unit).Run();
+  }
+}
 
 }  // namespace
 }  // namespace mvf

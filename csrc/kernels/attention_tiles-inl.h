@@ -41,6 +41,20 @@ struct ScoreEpilogue {
   }
 };
 
+// Each query's largest of scores [keys][kVectors * kLanes] that are stored.
+template <class Scores, int kVectors, class Score>
+MVF_INLINE void FindLargest(const Score* scores, int64_t keys, Score* largest) {
+  Scores maximum[kVectors];
+  for (int j = 0; j < kVectors; ++j) maximum[j] = Scores::Load(largest + j * Vec::kLanes);
+  for (int64_t key = 0; key < keys; ++key) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j, scores += Vec::kLanes) {
+      maximum[j] = Max(maximum[j], Scores::Load(scores));
+    }
+  }
+  for (int j = 0; j < kVectors; ++j) maximum[j].Store(largest + j * Vec::kLanes);
+}
+
 // Units of keys by which the exponential runs ahead of the multiplications that need it: they would fill the
 // scheduler while they wait.
 constexpr int64_t kExponentialLead = 6;

@@ -15,6 +15,16 @@ inline void FindTokens(const Map& map, int64_t patch_height, int64_t patch_width
   }
 }
 
+// The same for the maps of an attention, to where its layout has them in scratch memory.
+template <class Args, class Layout, class Slot>
+void FindTokensOf(const Args& args, const Layout& layout, Slot* scratch) {
+  const auto find = [&](const Map& map, int64_t at) {
+    FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(scratch + at));
+  };
+  find(args.qkv, layout.qkv_offsets);
+  find(args.output, layout.output_offsets);
+}
+
 // Some channels of a head's tokens in a map: token t's begin at data + offsets[t].
 template <class Element>
 struct Tokens {

@@ -183,10 +183,18 @@ class Int8AttentionHead {
     Int8QueryStatistics<kVectors> statistics;
     for (int32_t& largest : statistics.largest) largest = INT32_MIN;
     GatherQueries<kVectors>(token);
+    constexpr int64_t kWidth = kVectors * Vec::kLanes;
     const Operand<Unit> keys = {keys_, layout_.key_units, 0, 1, layout_.key_units};
-    PanelTiles<Int8Dot, TileRows(kVectors), kVectors, false>(
-        keys, 0, layout_.tokens, queries_,
-        ScoreEpilogue<kVectors * Vec::kLanes, IntVec, int32_t>{scores_, statistics.largest}, 0, Vec::kLanes);
+    const auto score = [&](auto epilogue) {
+      PanelTiles<Int8Dot, TileRows(kVectors), kVectors, false>(keys, 0, layout_.tokens, queries_, epilogue, 0,
+                                                               Vec::kLanes);
+    };
+    if constexpr (TileRegisters<Int8Dot>::kExist) {
+      score(SumsInPlace<int32_t>{scores_, kWidth});
+      FindLargest<IntVec, kVectors>(scores_, layout_.tokens, statistics.largest);
+    } else {
+      score(ScoreEpilogue<kWidth, IntVec, int32_t>{scores_, statistics.largest});
+    }
     WeighKeys<Int8Dot, kVectors>(scores_, layout_.tokens, scales_, statistics);
     ForEachValueGroup(layout_.head_dim,
                       [&](int64_t channel, int64_t rows) { WeighRows<kVectors>(rows, channel, statistics); });
@@ -215,11 +223,7 @@ inline size_t Int8AttentionScratchBytes(const Int8AttentionArgs& args) {
 inline void Int8AttentionRun(const Int8AttentionArgs& args, Range units, void* scratch) {
   const Int8AttentionLayout layout(args);
   int32_t* slots = static_cast<int32_t*>(scratch);
-  const auto find = [&](const Map& map, int64_t at) {
-    FindTokens(map, args.patch_height, args.patch_width, reinterpret_cast<int64_t*>(slots + at));
-  };
-  find(args.qkv, layout.qkv_offsets);
-  find(args.output, layout.output_offsets);
+  FindTokensOf(args, layout, slots);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
     Int8AttentionHead(args, layout, slots, unit).Run();
   }

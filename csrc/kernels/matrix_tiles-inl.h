@@ -32,14 +32,15 @@ struct StepTable {
 
 // What becomes of sums that are wanted as they are: registers store them where they belong, in rows that have
 // room for whole vectors of columns.
+template <class Lane>
 struct SumsInPlace {
-  float* data;
+  Lane* data;
   int64_t stride;
 
-  template <int kRows, int kVectors>
-  MVF_INLINE void operator()(Vec (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
+  template <class Sum, int kRows, int kVectors>
+  MVF_INLINE void operator()(Sum (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
                              int /*last_lanes*/) const {
-    float* out = data + row * stride + column;
+    Lane* out = data + row * stride + column;
     for (int i = 0; i < kRows; ++i, out += stride) {
       for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + j * Vec::kLanes);
     }
@@ -47,8 +48,8 @@ struct SumsInPlace {
 };
 template <class Epilogue>
 constexpr bool kStoresSums = false;
-template <>
-constexpr bool kStoresSums<SumsInPlace> = true;
+template <class Lane>
+constexpr bool kStoresSums<SumsInPlace<Lane>> = true;
 
 // Rows [begin, end) against one panel. Registers hold the sums of kRowTiles tiles of rows, then those rows,
 // then the panel's columns.
@@ -157,8 +158,8 @@ class MatrixTiles {
     ForEachLane<kTiles * kVectors>([&](auto place) __attribute__((always_inline)) {
       constexpr int kAt = decltype(place)::kValue, kTile = kAt / kVectors, kVector = kAt % kVectors;
       if constexpr (kStoresSums<Epilogue>) {
-        float* const out = epilogue_.data + FirstRow(m + kTile * kTileRows) * epilogue_.stride + column_;
-        Registers::template Store<kAt>(out + kVector * kLanes, epilogue_.stride * int64_t{sizeof(float)});
+        auto* const out = epilogue_.data + FirstRow(m + kTile * kTileRows) * epilogue_.stride + column_;
+        Registers::template Store<kAt>(out + kVector * kLanes, epilogue_.stride * int64_t{sizeof(*out)});
       } else {
         Registers::template Store<kAt>(sums + kTile * kTileRows * kWidth + kVector * kLanes, kColumnBytes);
       }

@@ -23,7 +23,6 @@
 #include "kernels/inverted_residual-inl.h"
 #include "kernels/attention_tokens-inl.h"
 #include "kernels/attention_tiles-inl.h"
-#include "kernels/attention_rows-inl.h"
 #include "kernels/attention-inl.h"
 #include "kernels/global_pool-inl.h"
 #include "kernels/resize-inl.h"
