@@ -59,16 +59,12 @@ template <class Dot, int kRows, int kVectors, bool kAhead, class Count, class Ep
 MVF_INLINE void PanelTiles(Operand<typename Dot::Unit, Count> operand, int64_t begin, int64_t end,
                            const void* header, Epilogue epilogue, int64_t column, int last_lanes) {
   if constexpr (TileRegisters<Dot>::kExist) {
-    const int step = StepTable<TileRegisters<Dot>::kUnits>::Find(operand.units);
-    if (step > 0 && begin < end) {
-      const Operand<typename Dot::Unit> rows = {operand.data, operand.row_stride, operand.segment_stride,
-                                                operand.segments, operand.units};
-      return MatrixTiles<Dot, kRows, kVectors, kAhead, Epilogue>(rows, step, begin, end, header, epilogue,
-                                                                 column, last_lanes)
-          .Run();
-    }
+    const Operand<typename Dot::Unit> rows = {operand.data, operand.row_stride, operand.segment_stride,
+                                              operand.segments, operand.units};
+    MatrixTiles<Dot, kRows, kVectors>(rows, begin, end, header, kAhead, epilogue, column, last_lanes);
+  } else {
+    VectorTiles<Dot, kRows, kVectors, kAhead>(operand, begin, end, header, epilogue, column, last_lanes);
   }
-  VectorTiles<Dot, kRows, kVectors, kAhead>(operand, begin, end, header, epilogue, column, last_lanes);
 }
 
 // The same for a panel of `vectors` vectors, of which the first `columns_left` columns are the matrix's own.

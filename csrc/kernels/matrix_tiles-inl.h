@@ -6,13 +6,11 @@ namespace mvf {
 namespace {
 
 // Units of K that one multiplication takes. All rows of K are cut into equal steps, since a shorter last one
-// would need registers of another shape; zero where no such step is long enough to pay.
+// would need registers of another shape. Even steps of one unit are no slower than vectors.
 constexpr int StepUnits(int64_t units, int most) {
-  constexpr int kLeast = 4;
-  for (int step = most; step >= kLeast; --step) {
-    if (units % step == 0) return step;
-  }
-  return 0;
+  int step = most;
+  while (units % step != 0) --step;
+  return step;
 }
 
 // The same from a table, which spares the divisions.
@@ -36,25 +34,16 @@ template <class Lane>
 struct SumsInPlace {
   Lane* data;
   int64_t stride;
-
-  template <class Sum, int kRows, int kVectors>
-  MVF_INLINE void operator()(Sum (&sum)[kRows][kVectors], const void* /*header*/, int64_t row, int64_t column,
-                             int /*last_lanes*/) const {
-    Lane* out = data + row * stride + column;
-    for (int i = 0; i < kRows; ++i, out += stride) {
-      for (int j = 0; j < kVectors; ++j) sum[i][j].Store(out + j * Vec::kLanes);
-    }
-  }
 };
 template <class Epilogue>
 constexpr bool kStoresSums = false;
 template <class Lane>
 constexpr bool kStoresSums<SumsInPlace<Lane>> = true;
 
-// Rows [begin, end) against one panel. Registers hold the sums of kRowTiles tiles of rows, then those rows,
-// then the panel's columns.
-template <class Dot, int kRows, int kVectors, bool kAhead, class Epilogue>
-class MatrixTiles {
+// The products of one panel and rows [begin, end), a block of them at a time. Registers hold the sums of
+// kRowTiles tiles of rows, then those rows, then the panel's columns.
+template <class Dot, int kVectors>
+class TileProducts {
  public:
   using Unit = typename Dot::Unit;
   using Registers = TileRegisters<Dot>;
@@ -64,36 +53,33 @@ class MatrixTiles {
   static constexpr int kRowTiles = kVectors == 3 ? 1 : 2;
   static constexpr int kBlockRows = kRowTiles * kTileRows;
 
-  MatrixTiles(Operand<Unit> operand, int step, int64_t begin, int64_t end, const void* header,
-              Epilogue epilogue, int64_t column, int last_lanes)
+  TileProducts(Operand<Unit> operand, int64_t begin, int64_t end, const Unit* header, bool fetches_ahead)
       : operand_(operand),
-        step_(step),
-        begin_(begin),
+        step_(StepTable<Registers::kUnits>::Find(operand.units)),
         end_(end),
         height_(static_cast<int>(Min(end - begin, kTileRows))),
-        header_(static_cast<const Unit*>(header)),
-        epilogue_(epilogue),
-        column_(column),
-        last_lanes_(last_lanes) {
+        header_(header),
+        panel_(header + kHeaderRows<Dot> * kWidth) {
+    Registers::Use(height_, step_, kRowTiles);
+    if (!fetches_ahead) return;
     const int64_t bytes = operand.segments * operand.units * kWidth * int64_t{sizeof(Unit)};
-    const int64_t steps = operand.segments * operand.units / step * CeilDiv(end - begin, kBlockRows);
-    ahead_ = {reinterpret_cast<uintptr_t>(Panel()) + static_cast<uintptr_t>(bytes),
-              CeilDiv(CeilDiv(bytes, kLineBytes), steps)};
+    const int64_t steps = operand.segments * operand.units / step_ * CeilDiv(end - begin, kBlockRows);
+    ahead_ = reinterpret_cast<uintptr_t>(panel_) + static_cast<uintptr_t>(bytes);
+    lines_per_step_ = CeilDiv(CeilDiv(bytes, kLineBytes), steps);
   }
 
-  // A block's products are on their way while the one before goes through the epilogue.
-  void Run() {
-    Registers::Use(height_, step_, kRowTiles);
-    if constexpr (kStoresSums<Epilogue>) {
-      for (int64_t m = begin_; m < end_; m += kBlockRows) Multiply(m, nullptr);
-      return;
-    }
-    alignas(kAlignment) Unit sums[2][kBlockRows * kWidth];
-    int buffer = 0;
-    Multiply(begin_, sums[buffer]);
-    for (int64_t m = begin_; m < end_; m += kBlockRows, buffer ^= 1) {
-      if (m + kBlockRows < end_) Multiply(m + kBlockRows, sums[buffer ^ 1]);
-      Finish(m, sums[buffer]);
+  int height() const { return height_; }  // rows of a tile
+
+  // Where the tile whose first wanted row is `m` begins: the last one begins earlier where rows are left
+  // over, and multiplies some of them again.
+  int64_t FirstRow(int64_t m) const { return Min(m, end_ - height_); }
+
+  // Rows from m on: those of tile i go to to[i], `stride` slots apart.
+  void __attribute__((noinline)) Multiply(int64_t m, Unit* const (&to)[kRowTiles], int64_t stride) {
+    if (kRowTiles == 2 && m + kTileRows < end_) {
+      MultiplyRowTiles<kRowTiles>(m, to, stride);
+    } else {
+      MultiplyRowTiles<1>(m, to, stride);
     }
   }
 
@@ -102,27 +88,8 @@ class MatrixTiles {
   static constexpr int kFirstColumnTile = kFirstRowTile + kRowTiles;
   static_assert(kFirstColumnTile + kVectors <= 8, "there are eight registers");
 
-  struct LinesAhead {
-    uintptr_t address;  // an integer, since it may lie behind the last panel
-    int64_t lines_per_step;
-  };
-
-  const Unit* Panel() const { return header_ + kHeaderRows<Dot> * kWidth; }
-
-  // Where the tile whose first wanted row is `m` begins: the last one begins earlier where rows are left
-  // over, and multiplies some of them again.
-  int64_t FirstRow(int64_t m) const { return Min(m, end_ - height_); }
-
-  void Multiply(int64_t m, Unit* sums) {
-    if (kRowTiles == 2 && m + kTileRows < end_) {
-      MultiplyRowTiles<kRowTiles>(m, sums);
-    } else {
-      MultiplyRowTiles<1>(m, sums);
-    }
-  }
-
   template <int kTiles>
-  MVF_INLINE void MultiplyRowTiles(int64_t m, Unit* sums) {
+  MVF_INLINE void MultiplyRowTiles(int64_t m, Unit* const (&to)[kRowTiles], int64_t stride) {
     const Unit* rows[kTiles];
     for (int i = 0; i < kTiles; ++i) {
       rows[i] = operand_.data + FirstRow(m + i * kTileRows) * operand_.row_stride;
@@ -134,7 +101,7 @@ class MatrixTiles {
       constexpr int kAt = decltype(place)::kValue;
       Registers::template Load<kAt>(header_ + kAt % kVectors * kLanes, 0);
     });
-    const Unit* panel = Panel();
+    const Unit* panel = panel_;
     for (int64_t segment = 0; segment < operand_.segments; ++segment) {
       for (int64_t k = 0; k < operand_.units; k += step_) {
         ForEachLane<kTiles>([&](auto tile) __attribute__((always_inline)) {
@@ -151,61 +118,94 @@ class MatrixTiles {
           });
         });
         panel += step_ * kWidth;
-        if constexpr (kAhead) Fetch();
+        Fetch();
       }
       for (int i = 0; i < kTiles; ++i) rows[i] += operand_.segment_stride;
     }
     ForEachLane<kTiles * kVectors>([&](auto place) __attribute__((always_inline)) {
       constexpr int kAt = decltype(place)::kValue, kTile = kAt / kVectors, kVector = kAt % kVectors;
-      if constexpr (kStoresSums<Epilogue>) {
-        auto* const out = epilogue_.data + FirstRow(m + kTile * kTileRows) * epilogue_.stride + column_;
-        Registers::template Store<kAt>(out + kVector * kLanes, epilogue_.stride * int64_t{sizeof(*out)});
-      } else {
-        Registers::template Store<kAt>(sums + kTile * kTileRows * kWidth + kVector * kLanes, kColumnBytes);
-      }
+      Registers::template Store<kAt>(to[kTile] + kVector * kLanes, stride * int64_t{sizeof(Unit)});
     });
   }
 
   void Fetch() {
-    for (int64_t i = 0; i < ahead_.lines_per_step; ++i, ahead_.address += kLineBytes) {
-      __builtin_prefetch(reinterpret_cast<const void*>(ahead_.address), 0, 2);
-    }
-  }
-
-  void Finish(int64_t m, const Unit* sums) const {
-    for (int i = 0; i < kRowTiles; ++i, m += kTileRows, sums += kTileRows * kWidth) {
-      if (m >= end_) return;
-      const int64_t first = FirstRow(m);
-      FinishRows<kRows>(m, first + height_, sums + (m - first) * kWidth);
-    }
-  }
-
-  template <int kCount>
-  MVF_INLINE void FinishRows(int64_t m, int64_t end, const Unit* sums) const {
-    for (; m + kCount <= end; m += kCount, sums += kCount * kWidth) {
-      TileOf<Dot, kCount, kVectors> sum;
-#pragma GCC unroll 16
-      for (int i = 0; i < kCount; ++i) {
-#pragma GCC unroll 3
-        for (int j = 0; j < kVectors; ++j) LoadSum(sums + i * kWidth + j * kLanes, sum[i][j]);
-      }
-      epilogue_(sum, header_, m, column_, last_lanes_);
-    }
-    if constexpr (kCount > 1) {
-      if (m < end) FinishRows<LowerTile<Dot>(kCount)>(m, end, sums);
+    for (int64_t i = 0; i < lines_per_step_; ++i, ahead_ += kLineBytes) {
+      __builtin_prefetch(reinterpret_cast<const void*>(ahead_), 0, 2);
     }
   }
 
   const Operand<Unit> operand_;
   const int step_;
-  const int64_t begin_, end_;
-  const int height_;  // rows of a tile
+  const int64_t end_;
+  const int height_;
   const Unit* const header_;
-  const Epilogue epilogue_;
-  const int64_t column_;
-  const int last_lanes_;
-  LinesAhead ahead_;
+  const Unit* const panel_;
+  uintptr_t ahead_ = 0;  // an integer, since it may lie behind the last panel
+  int64_t lines_per_step_ = 0;
 };
+
+// Rows of a block's sums, and then lower tiles of what is left, through the epilogue.
+template <class Dot, int kRows, int kVectors, class Epilogue>
+MVF_INLINE void FinishRows(int64_t m, int64_t end, const typename Dot::Unit* sums, const void* header,
+                           Epilogue epilogue, int64_t column, int last_lanes) {
+  constexpr int kWidth = kVectors * Vec::kLanes;
+  for (; m + kRows <= end; m += kRows, sums += kRows * kWidth) {
+    TileOf<Dot, kRows, kVectors> sum;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 3
+      for (int j = 0; j < kVectors; ++j) LoadSum(sums + i * kWidth + j * Vec::kLanes, sum[i][j]);
+    }
+    epilogue(sum, header, m, column, last_lanes);
+  }
+  if constexpr (kRows > 1) {
+    if (m < end) {
+      FinishRows<Dot, LowerTile<Dot>(kRows), kVectors>(m, end, sums, header, epilogue, column, last_lanes);
+    }
+  }
+}
+
+// Rows [begin, end) against one panel. A block's products are on their way while the one before goes through
+// the epilogue.
+template <class Dot, int kRows, int kVectors, class Epilogue>
+__attribute__((noinline)) void MatrixTiles(Operand<typename Dot::Unit> operand, int64_t begin, int64_t end,
+                                           const void* header, bool fetches_ahead, Epilogue epilogue,
+                                           int64_t column, int last_lanes) {
+  using Unit = typename Dot::Unit;
+  using Products = TileProducts<Dot, kVectors>;
+  constexpr int kTiles = Products::kRowTiles, kTileRows = Products::kTileRows;
+  constexpr int64_t kTileSlots = kTileRows * Products::kWidth;
+  if (begin >= end) return;
+  Products products(operand, begin, end, static_cast<const Unit*>(header), fetches_ahead);
+  if constexpr (kStoresSums<Epilogue>) {
+    for (int64_t m = begin; m < end; m += Products::kBlockRows) {
+      Unit* to[kTiles];
+      for (int i = 0; i < kTiles; ++i) {
+        to[i] = reinterpret_cast<Unit*>(epilogue.data + column +
+                                        products.FirstRow(m + i * kTileRows) * epilogue.stride);
+      }
+      products.Multiply(m, to, epilogue.stride);
+    }
+  } else {
+    alignas(kAlignment) Unit sums[2][kTiles * kTileSlots];
+    const auto multiply = [&](int64_t m, Unit* block) {
+      Unit* to[kTiles];
+      for (int i = 0; i < kTiles; ++i) to[i] = block + i * kTileSlots;
+      products.Multiply(m, to, Products::kWidth);
+    };
+    int buffer = 0;
+    multiply(begin, sums[buffer]);
+    for (int64_t block = begin; block < end; block += Products::kBlockRows, buffer ^= 1) {
+      if (block + Products::kBlockRows < end) multiply(block + Products::kBlockRows, sums[buffer ^ 1]);
+      for (int i = 0; i < kTiles && block + i * kTileRows < end; ++i) {
+        const int64_t m = block + i * kTileRows, first = products.FirstRow(m);
+        FinishRows<Dot, kRows, kVectors>(m, first + products.height(),
+                                         sums[buffer] + i * kTileSlots + (m - first) * Products::kWidth,
+                                         header, epilogue, column, last_lanes);
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace mvf
