@@ -1,4 +1,4 @@
-// The bfloat16 table on AMX, which multiplies whole tiles. Compiled with AVX-512 and AMX flags: nothing but
+// The bfloat16 table on AMX: that of AVX-512, whose matrices are multiplied in whole tiles. Compiled with AVX-512 and AMX flags: nothing but
 // AmxBf16Table may leave this file.
 #include "kernels/dispatch.h"
 
@@ -17,10 +17,13 @@
 namespace mvf {
 namespace {
 
-constexpr KernelTable WithTiles(KernelTable table) {
+// What multiplies no matrices, and the packing of what does, is the vectors' own.
+KernelTable WithTiles(KernelTable table) {
+  table.name = "amx_bf16";
   table.linear.run = RunWithTiles<LinearArgs, LinearRun<DotBf16>>;
   table.ffn.run = RunWithTiles<FfnArgs, FfnRun<DotBf16>>;
-  table.conv3x3.run = RunWithTiles<Conv3x3Args, Conv3x3Run<DotBf16>>;
+  table.conv3x3_packing = {Conv3x3PackedBytes<DotBf16>, Conv3x3Pack<DotBf16>};
+  table.conv3x3 = {Conv3x3ScratchBytes<DotBf16>, RunWithTiles<Conv3x3Args, Conv3x3Run<DotBf16>>};
   table.inverted_residual.run = RunWithTiles<InvertedResidualArgs, InvertedResidualRun<DotBf16>>;
   table.attention = {RowAttentionScratchBytes<DotBf16>,
                      RunWithTiles<AttentionArgs, RowAttentionRun<DotBf16>>};
@@ -30,7 +33,7 @@ constexpr KernelTable WithTiles(KernelTable table) {
 }  // namespace
 
 const KernelTable* AmxBf16Table() {
-  static constexpr KernelTable table = WithTiles(MakeTable<DotBf16>("amx_bf16"));
+  static const KernelTable table = WithTiles(*Avx512Bf16Table());
   return &table;
 }
 
