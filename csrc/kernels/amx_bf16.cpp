@@ -1,5 +1,5 @@
-// The bfloat16 table on AMX: that of AVX-512, whose matrices are multiplied in whole tiles. Compiled with AVX-512 and AMX flags: nothing but
-// AmxBf16Table may leave this file.
+// The bfloat16 table on AMX: that of AVX-512, whose matrices are multiplied in whole tiles. Compiled with
+// AVX-512 and AMX flags: nothing but AmxBf16Table may leave this file.
 #include "kernels/dispatch.h"
 
 // The vector type, then what is written over it.
