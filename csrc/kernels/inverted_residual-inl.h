@@ -123,11 +123,13 @@ __attribute__((noinline)) void ExpandRows(const InvertedResidualState<Dot>& stat
       ExpandRow<Dot, kVectors>(row, width, panel, out);
     } else {
       int64_t x = 0;
-      for (; !TileRegisters<Dot>::kExist && x + kRows <= width; x += kRows) {
-        Operand<typename Dot::Unit> tile = row;
-        tile.data += x * row.row_stride;
-        ExpandTile<Dot, kRows, kVectors>(tile, panel, waiting, out + x * kWidth);
-        waiting = out + x * kWidth;
+      if constexpr (!TileRegisters<Dot>::kExist) {
+        for (; x + kRows <= width; x += kRows) {
+          Operand<typename Dot::Unit> tile = row;
+          tile.data += x * row.row_stride;
+          ExpandTile<Dot, kRows, kVectors>(tile, panel, waiting, out + x * kWidth);
+          waiting = out + x * kWidth;
+        }
       }
       if (x < width) {
         PanelRows<Dot, kScaledSilu, false, false>(kVectors, row, x, width, panel,

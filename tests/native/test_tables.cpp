@@ -65,8 +65,9 @@ constexpr double kWinogradTolerance = 1e-4;
 
 TEST(tables, linear) {
   RandomFloats floats;
-  for (int64_t rows : {1, 7, 25}) {
-    for (int64_t in : {1, 3, 16, 30, 61}) {
+  for (int64_t rows : {1, 7, 25, 52}) {
+    for (int64_t in : {1, 3, 16, 30, 61, 1031, 1100}) {
+      if (in > 1000 && rows < 52) continue;
       for (int64_t out : {1, 5, 16, 24, 33, 67}) {
         for (int variant = 0; variant < 4; ++variant) {
           LinearArgs args;
@@ -254,7 +255,7 @@ TEST(tables, inverted_residual) {
 
 TEST(tables, attention) {
   RandomFloats floats;
-  for (const auto& [rows, columns] : {std::pair{1, 1}, {2, 3}, {4, 4}, {3, 7}}) {
+  for (const auto& [rows, columns] : {std::pair{1, 1}, {2, 3}, {4, 4}, {3, 7}, {9, 11}}) {
     for (const auto& [heads, width] : {std::pair{1, 1}, {4, 16}, {4, 30}, {3, 5}}) {
       AttentionArgs args;
       args.heads = heads;
