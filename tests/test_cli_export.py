@@ -63,6 +63,7 @@ def test_a_failed_verification_exits_with_3(capsys, tmp_path, monkeypatch):
         (["--format", "onnx", "-o", "{new}.pt"], "must end in .onnx"),
         (["--format", "onnx", "-o", "{old}"], "exists; force=True (--force) overwrites it"),
         (["--format", "onnx", "-o", "nowhere/a.onnx"], "there is no folder 'nowhere'"),
+        (["--format", "onnx", "--palette", "6", "-o", "{new}.onnx"], "'onnx' has no option 'palette'"),
     ],
 )
 def test_mistakes_are_named(capsys, tmp_path, arguments, message):

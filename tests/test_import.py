@@ -88,3 +88,21 @@ def test_a_name_of_the_torch_half_says_how_to_get_torch():
         )
     )
     assert "mobilevit_fast" in loaded_modules(code)
+
+
+def test_every_command_explains_itself_without_torch():
+    code = "\n".join(
+        (
+            "import sys",
+            "sys.modules['torch'] = None",
+            "from mobilevit_fast.cli import entry",
+            "for name in entry.COMMANDS:",
+            "    try:",
+            "        entry.main([name, '--help'])",
+            "    except SystemExit as done:",
+            "        assert done.code == 0, name",
+            "    else:",
+            "        raise SystemExit(name)",
+        )
+    )
+    assert "mobilevit_fast.cli.export" in loaded_modules(code)

@@ -11,7 +11,7 @@ from typing import Any
 import mobilevit_fast as mvf
 from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, complain
 from mobilevit_fast.cli.options import add_json, add_size, positive
-from mobilevit_fast.export import FORMATS, VerificationError
+from mobilevit_fast.export import FORMATS
 from mobilevit_fast.export.format_options import is_switch
 
 EPILOG = """examples:
@@ -87,6 +87,8 @@ def _add_question(parser: argparse.ArgumentParser, name: str, question: Field) -
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from mobilevit_fast.export import VerificationError
+
     try:
         report, code = (
             mvf.export(

@@ -30,6 +30,10 @@ FAILED = ".failed"
 """Ending of what was written but does not answer as the source does."""
 
 
+class UnknownOptionError(TypeError, ValueError):
+    """An option that the format lacks: as any unknown keyword is, and a value from the command line."""
+
+
 class VerificationError(Exception):
     """The exported model answers otherwise than its source.
 
@@ -247,7 +251,7 @@ def _choose_options(wanted: dict[str, Any], chosen: Format) -> FormatOptions:
             able = _names(lambda row, name=name: name in row.option_names())
             has = f"it has {', '.join(own)}" if own else "it has none of its own"
             hint = f"{name} is for {able}" if able else has
-            raise TypeError(f"format {chosen.name!r} has no option {name!r}; {hint}")
+            raise UnknownOptionError(f"format {chosen.name!r} has no option {name!r}; {hint}")
     return chosen.options(**wanted)
 
 
