@@ -194,6 +194,16 @@ def test_classify_each_answers_the_images_around_a_bad_one(session, photographs)
     assert answers[::2] == session.classify(photographs[:3])
 
 
+def test_logits_that_are_not_finite_have_no_labels(checkpoint, photographs, tmp_path):
+    tensors = dict(checkpoint.tensors)
+    tensors["classifier.bias"] = np.full_like(tensors["classifier.bias"], np.nan)
+    session = Session(replace(checkpoint, tensors=tensors), threads=1)
+    answers = list(session.classify_each([*photographs[:2], tmp_path / "nowhere.jpg"]))
+    assert [type(answer) for answer in answers] == [FloatingPointError, FloatingPointError, FileNotFoundError]
+    with pytest.raises(FloatingPointError, match="logits are not finite"):
+        session.classify(photographs[0])
+
+
 def test_classify_each_may_be_left_early(session, photographs):
     stream = session.classify_each(photographs * 10, batch_size=2)
     assert next(stream) == session.classify(photographs[0])[0]

@@ -17,14 +17,20 @@ class Prediction:
     score: float
 
 
-def rank(logits: np.ndarray, labels: Sequence[str], top_k: int) -> list[list[Prediction]]:
-    """For each row of logits [N, classes] its `top_k` most probable labels, the most probable first."""
-    scores = softmax(logits)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
-    return [
-        [Prediction(labels[index], index, float(row[index])) for index in indices.tolist()]
-        for row, indices in zip(scores, best, strict=True)
-    ]
+def rank(logits: np.ndarray, labels: Sequence[str], top_k: int) -> list[Prediction]:
+    """The `top_k` most probable labels by one image's logits [classes], the most probable first.
+
+    Raises:
+        FloatingPointError: the logits are not finite, so that no label is more probable than another.
+    """
+    if not np.isfinite(logits).all():
+        raise FloatingPointError(
+            "the logits are not finite, so no label is the most probable: the checkpoint has weights that "
+            "are not, or values too large for its precision"
+        )
+    scores = softmax(logits[None])[0]
+    best = np.argsort(-scores, kind="stable")[:top_k]
+    return [Prediction(labels[index], index, float(scores[index])) for index in best.tolist()]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

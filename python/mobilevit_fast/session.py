@@ -185,6 +185,7 @@ class Session:
         Raises:
             ValueError, TypeError, FileNotFoundError: the first image that cannot be read, named; or an
                 argument that is out of range.
+            FloatingPointError: the model's logits are not finite.
         """
         answers = []
         for answer in self.classify_each(images, top_k, batch_size):
@@ -208,9 +209,15 @@ class Session:
         size = 1 if self._preprocessing.crop_size is None else batch_size
         for batch in load_ahead(images, self._load, size, workers):
             good = [image for image in batch if not isinstance(image, Exception)]
-            predictions = iter(rank(self._run_loaded(good), self._labels, top_k) if good else [])
+            logits = iter(self._run_loaded(good) if good else ())
             for image in batch:
-                yield image if isinstance(image, Exception) else next(predictions)
+                yield image if isinstance(image, Exception) else self._rank(next(logits), top_k)
+
+    def _rank(self, logits: np.ndarray, top_k: int) -> list[Prediction] | Exception:
+        try:
+            return rank(logits, self._labels, top_k)
+        except FloatingPointError as error:
+            return FloatingPointError(f"{self._source}: {error}")
 
     def _load(self, image: ImageSource) -> Any:
         if self._device_images is not None:

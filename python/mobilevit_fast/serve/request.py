@@ -38,8 +38,11 @@ class Answer:
         return softmax(self.logits[None])[0]
 
     def predictions(self, top_k: int = 5) -> list[Prediction]:
-        """The `top_k` most probable labels, the most probable first."""
-        return rank(self.logits[None], self.labels, top_k)[0]
+        """The `top_k` most probable labels, the most probable first.
+
+        Raises FloatingPointError where the logits are not finite.
+        """
+        return rank(self.logits, self.labels, top_k)
 
 
 class Stage(Enum):
