@@ -328,6 +328,8 @@ def test_requests_out_of_range_are_refused(session):
                 batcher.submit(red_tensor(20), timeout_ms=timeout)
         with pytest.raises(ValueError, match=r"float32 \[3, H, W\], got \[8, 8\]"):
             batcher.submit(np.zeros((8, 8), np.float32))
+        with pytest.raises(TypeError, match="priority must be an integer, got 'high'"):
+            batcher.submit(red_tensor(20), priority="high")
 
 
 def test_cancelled_error_is_what_a_cancelled_future_raises(session):

@@ -132,7 +132,10 @@ class Batcher:
             QueueFullError: `queue` images wait already.
             ClosedError: the batcher was closed.
             ValueError: `timeout_ms` is not a positive number, or an array without pixels.
+            TypeError: `priority` is not an integer.
         """
+        if not isinstance(priority, int):
+            raise TypeError(f"priority must be an integer, got {priority!r}")
         if timeout_ms is not None:
             _check_milliseconds("timeout_ms", timeout_ms)
         now = time.perf_counter()
