@@ -118,6 +118,11 @@ def test_few_and_random_images_are_warnings(capsys, tmp_path):
         (["--recipe", "half", "-o", "nowhere/a.safetensors"], "there is no folder 'nowhere'"),
         (["--recipe", "half", "--max-loss", "0.1", "-o", "{new}"], "name them with --evaluate"),
         (["--recipe", "half", "--evaluate", "nowhere", "-o", "{new}"], "there is no data set 'nowhere'"),
+        (
+            ["--recipe", "dynamic", "--bits", "4", "-o", "{new}"],
+            "--bits is for --recipe weight-only, not dynamic",
+        ),
+        (["--max-bytes", "9", "-o", "{new}"], "--max-bytes is for --recipe mixed, not static"),
         (["--calibration", "nowhere", "-o", "{new}"], "there is no data set 'nowhere'"),
     ],
 )

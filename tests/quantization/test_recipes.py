@@ -118,3 +118,14 @@ def test_keep_has_to_name_a_layer(checkpoint, images):
 def test_a_recipe_has_to_be_one(checkpoint):
     with pytest.raises(TypeError, match=r"a recipe must be one of StaticInt8\(\)"):
         quantize(checkpoint, "static")
+
+
+def test_calibration_tells_its_progress(checkpoint, images):
+    seen = []
+
+    def progress(steps, total, title):
+        seen.append((total, title))
+        return steps
+
+    quantize(checkpoint, StaticInt8(), calibration=images[:2].repeat(16, 1, 1, 1), progress=progress)
+    assert seen == [(16, "channels"), (16, "ranges"), (16, "histograms")]

@@ -63,7 +63,8 @@ def test_progress_is_told(checkpoint, images):
             seen.append((total, title))
 
     result = sensitivity(checkpoint, images[:2].repeat(16, 1, 1, 1), bits=[8], progress=progress)
-    assert seen == [(len(result.rows), "sensitivity")] * len(result.rows)
+    calibration = [(16, "ranges")] * 16 + [(16, "histograms")] * 16
+    assert seen == calibration + [(len(result.rows), "sensitivity")] * len(result.rows)
 
 
 @pytest.mark.parametrize("bits", [(), (8, 3)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,20 @@ from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.observer import Distribution, Observer, grid_over
 from mobilevit_fast.quantization.point import Kind, Point
 
-_BATCH = 16
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Wraps steps, given their number and a title, to show how far they have come."""
+
+_BATCH = 2
+"""Images that run at once: the maps of more go back to the system after each use, which costs much time."""
+
 _BINS = 8192
 _OUTSIDE = 1.01
 """How far images may reach beyond the range that their preprocessing gives before it is not believed."""
 
 
-def calibrate(network: QuantizedMobileViT, images: Tensor, observer: Observer) -> None:
+def calibrate(
+    network: QuantizedMobileViT, images: Tensor, observer: Observer, progress: Progress | None = None
+) -> None:
     """Set the grid of every point; the network has to compute in float.
 
     Args:
@@ -39,19 +47,23 @@ def calibrate(network: QuantizedMobileViT, images: Tensor, observer: Observer) -
         if high > low:
             counts[point] = counts.get(point, 0) + torch.histc(values, _BINS, low, high).double()
 
-    for look in (widen, count):
+    for look, title in ((widen, "ranges"), (count, "histograms")):
         with watching(network, look):
-            run(network, images)
+            run(network, images, progress, title)
     for point, (low, high) in ranges.items():
         histogram = counts.get(point, torch.zeros(_BINS)).numpy()
         point.grid = observer.choose(Distribution(histogram, low, high), point.kind)
     network.image.grid = grid_over(_image_range(network.preprocessing, ranges[network.image]), Kind.PLAIN)
 
 
-def run(network: QuantizedMobileViT, images: Tensor) -> Tensor:
+def run(
+    network: QuantizedMobileViT, images: Tensor, progress: Progress | None = None, title: str = ""
+) -> Tensor:
     """Logits [N, classes], computed in small batches without gradients."""
+    batches = images.split(_BATCH)
+    steps = batches if progress is None else progress(batches, len(batches), title)
     with torch.inference_mode():
-        return torch.cat([network(batch) for batch in images.split(_BATCH)])
+        return torch.cat([network(batch) for batch in steps])
 
 
 @contextmanager

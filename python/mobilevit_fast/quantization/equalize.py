@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mobilevit_fast.config import STAGE_RESIDUALS, TRANSFORMER_STAGES
-from mobilevit_fast.quantization.calibration import run, watching
+from mobilevit_fast.quantization.calibration import Progress, run, watching
 from mobilevit_fast.quantization.network import Attention, LayerNorm, QuantizedMobileViT
 from mobilevit_fast.quantization.point import Point
 
@@ -56,13 +56,13 @@ class Channels:
 
 
 @torch.no_grad()
-def equalize(network: QuantizedMobileViT, images: Tensor) -> None:
+def equalize(network: QuantizedMobileViT, images: Tensor, progress: Progress | None = None) -> None:
     """Rescale channels so that their ranges lie nearer together; the network has to compute in float.
 
     Args:
         images: float32 [N, 3, H, W].
     """
-    seen = _observe(network, images)
+    seen = _observe(network, images, progress)
     for channels in free_channels(network):
         statistics = [seen[point] for point in channels.points]
         largest = torch.stack([each.largest for each in statistics]).amax(0)
@@ -146,19 +146,20 @@ def _across(factors: Tensor, ndim: int) -> Tensor:
     return factors.reshape(-1, *(1,) * (ndim - 1))
 
 
-def _observe(network: QuantizedMobileViT, images: Tensor) -> dict[Point, Statistics]:
-    seen: dict[Point, list[Statistics]] = {}
+def _observe(
+    network: QuantizedMobileViT, images: Tensor, progress: Progress | None
+) -> dict[Point, Statistics]:
+    largest: dict[Point, Tensor] = {}
+    power: dict[Point, Tensor] = {}
 
     def look(point: Point, values: Tensor) -> None:
-        largest, power = values.abs().amax((0, 2, 3)), values.square().mean((0, 2, 3))
-        seen.setdefault(point, []).append(Statistics(largest, power))
+        peaks, squares = values.abs().amax((0, 2, 3)), values.square().mean((2, 3)).sum(0)
+        if point not in largest:
+            largest[point], power[point] = peaks, squares
+        else:
+            torch.maximum(largest[point], peaks, out=largest[point])
+            power[point] += squares
 
     with watching(network, look):
-        run(network, images)
-    return {
-        point: Statistics(
-            torch.stack([each.largest for each in parts]).amax(0),
-            torch.stack([each.power for each in parts]).mean(0),
-        )
-        for point, parts in seen.items()
-    }
+        run(network, images, progress, "channels")
+    return {point: Statistics(largest[point], power[point] / len(images)) for point in largest}

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilevit_fast.quantization.calibration import calibrate
+from mobilevit_fast.evaluation import Dataset
+from mobilevit_fast.quantization.calibration import Progress, calibrate
 from mobilevit_fast.quantization.config import (
     DynamicInt8,
     HalfPrecision,
@@ -85,8 +86,8 @@ def weight_only(recipe: WeightOnly, network: QuantizedMobileViT, images: Tensor 
         formats[name] = LayerFormat(f"int{bits}", "float", recipe.group_size)
     if images is None:
         round_weights(network, formats)
-    else:
-        refine(network, formats, images, correct_bias=True)
+        return () if recipe.bits == 8 else ("with calibration images weights of 4 bits would lose far less",)
+    refine(network, formats, images, correct_bias=True)
     return ()
 
 
@@ -100,19 +101,27 @@ def dynamic_int8(recipe: DynamicInt8, network: QuantizedMobileViT, images: Tenso
     return ()
 
 
-def static_int8(recipe: StaticInt8, network: QuantizedMobileViT, images: Tensor | None, *_: Any) -> Notes:
+def static_int8(
+    recipe: StaticInt8,
+    network: QuantizedMobileViT,
+    images: Tensor | None,
+    validation: Dataset | None = None,
+    progress: Progress | None = None,
+) -> Notes:
     images = require_images(recipe, images)
     formats = static_formats(network, recipe.keep)
-    find_grids(recipe, network, images)
+    find_grids(recipe, network, images, progress)
     refine(network, formats, images, correct_bias=recipe.correct_bias)
     return ()
 
 
-def find_grids(recipe: Any, network: QuantizedMobileViT, images: Tensor) -> None:
+def find_grids(
+    recipe: Any, network: QuantizedMobileViT, images: Tensor, progress: Progress | None = None
+) -> None:
     """Level the channels, if the recipe says so, and give every activation its grid."""
     if recipe.equalize:
-        equalize(network, images)
-    calibrate(network, images, make_observer(recipe.observer))
+        equalize(network, images, progress)
+    calibrate(network, images, make_observer(recipe.observer), progress)
 
 
 def _is_in(layer: str, name: str) -> bool:

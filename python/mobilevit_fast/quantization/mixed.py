@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mobilevit_fast.evaluation import Dataset, evaluate
 from mobilevit_fast.quantization.bit_choice import FLOAT, Bits, Costs, ladder
-from mobilevit_fast.quantization.calibration import run
+from mobilevit_fast.quantization.calibration import Progress, run
 from mobilevit_fast.quantization.config import Mixed
 from mobilevit_fast.quantization.handlers import (
     Notes,
@@ -23,7 +23,7 @@ from mobilevit_fast.quantization.handlers import (
 from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.quantized_model import float_size, to_checkpoint
 from mobilevit_fast.quantization.refine import refine
-from mobilevit_fast.quantization.sensitivity import Progress, changed_answers, measure
+from mobilevit_fast.quantization.sensitivity import changed_answers, measure
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.byte_tensors import integer_groups
 from mobilevit_fast.weights.quantized import quantized_size
@@ -43,7 +43,7 @@ def mixed(
     progress: Progress | None,
 ) -> Notes:
     images = require_images(recipe, images)
-    find_grids(recipe, network, images)
+    find_grids(recipe, network, images, progress)
     costs = _costs(network, recipe.bits, images[:_MEASURED], progress)
     rungs = ladder(costs, _options(network, recipe.bits))
     search = _Search(recipe, network, rungs, images, validation)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mobilevit_fast.evaluation import Dataset
+from mobilevit_fast.quantization.calibration import Progress
 from mobilevit_fast.quantization.config import (
     DynamicInt8,
     HalfPrecision,
@@ -25,7 +26,6 @@ from mobilevit_fast.quantization.handlers import (
 )
 from mobilevit_fast.quantization.mixed import mixed
 from mobilevit_fast.quantization.network import QuantizedMobileViT
-from mobilevit_fast.quantization.sensitivity import Progress
 
 Handler = Callable[[Any, QuantizedMobileViT, Tensor | None, Dataset | None, Progress | None], Notes]
 """(recipe, float network, calibration images, labelled images, progress) -> notes; quantises the network."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilevit_fast.evaluation import Dataset
-from mobilevit_fast.quantization.calibration import calibrate, run
+from mobilevit_fast.quantization.calibration import Progress, calibrate, run
 from mobilevit_fast.quantization.layer import FULL
 from mobilevit_fast.quantization.network import QuantizedMobileViT, fold_network
 from mobilevit_fast.quantization.observer import MeanSquaredError
 from mobilevit_fast.quantization.rounding import choose_scales
-from mobilevit_fast.quantization.sources import MOST, Images, ModelSource, to_checkpoint, to_images
+from mobilevit_fast.quantization.sources import Images, ModelSource, to_checkpoint, to_images
 from mobilevit_fast.weights import LayerFormat
 
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Wraps steps, given their number and a title, to show how far they have come."""
+_MOST_LABELLED = 512
+"""Images that tell the fall of top-1, which fewer would tell too coarsely."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def sensitivity(
     Args:
         model: as `quantize` takes it.
         data: images as `quantize` takes them for calibration; or a `Dataset`, whose labels tell the fall of
-            top-1. At most 512 images are used, spread evenly.
+            top-1. At most 128 images are used, with labels 512, spread evenly.
         bits: of the weights: 8, 4 or both.
-        progress: wraps the layers, given their number and a title, to show how far it has come.
+        progress: as `quantize` takes it.
 
     Raises:
         TypeError, ValueError, FileNotFoundError: a model or data that does not serve; other bits.
@@ -123,13 +123,13 @@ def sensitivity(
     checkpoint = to_checkpoint(model)
     labels = None
     if isinstance(data, Dataset):
-        data = data.head(MOST)
+        data = data.head(_MOST_LABELLED)
         labels = torch.from_numpy(data.labels_for(checkpoint.labels))
-        images = to_images(list(data.images), checkpoint.preprocessing)
+        images = to_images(list(data.images), checkpoint.preprocessing, _MOST_LABELLED)
     else:
         images = to_images(data, checkpoint.preprocessing)
     network = fold_network(checkpoint)
-    calibrate(network, images, MeanSquaredError())
+    calibrate(network, images, MeanSquaredError(), progress)
     return measure(network, images, bits, labels=labels, progress=progress)
 
 

@@ -30,8 +30,8 @@ Images = str | os.PathLike | Sequence[ImageSource] | np.ndarray | Tensor
 ENOUGH = 32
 """Calibration images with which nothing is wrong."""
 
-MOST = 512
-"""More images than this are thinned out evenly: they would take time and change nothing."""
+MOST = 128
+"""More calibration images than this are thinned out evenly: they would take time and change nothing."""
 
 _LEAST_CORRELATION = 0.2
 """Between neighbouring pixels; of photographs it is 0.9 and more, of noise 0."""
@@ -71,8 +71,8 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
     return Checkpoint(config, dict(tensors), preprocessing, labels, source=config.name)
 
 
-def to_images(calibration: Images, preprocessing: Preprocessing) -> Tensor:
-    """float32 [N, 3, H, W], at most `MOST` images.
+def to_images(calibration: Images, preprocessing: Preprocessing, most: int = MOST) -> Tensor:
+    """float32 [N, 3, H, W], at most `most` images, spread evenly.
 
     Args:
         calibration: a folder of images, a sequence of what `load_image` takes, or a float array or tensor
@@ -95,7 +95,7 @@ def to_images(calibration: Images, preprocessing: Preprocessing) -> Tensor:
         )
     if not len(calibration):
         raise ValueError("no calibration images were given")
-    chosen = spread(len(calibration), MOST)
+    chosen = spread(len(calibration), most)
     if isinstance(calibration, np.ndarray) and calibration.dtype.kind == "f":
         pixels = _check_array(calibration[chosen])
     else:
@@ -138,7 +138,7 @@ def _warn_of_poor(pixels: np.ndarray) -> None:
             CalibrationWarning,
             stacklevel=4,
         )
-    correlation = _neighbour_correlation(pixels)
+    correlation = _neighbour_correlation(pixels[spread(len(pixels), ENOUGH)])
     if correlation < _LEAST_CORRELATION:
         warnings.warn(
             f"the calibration images look like noise (neighbouring pixels correlate by {correlation:.2f}); "

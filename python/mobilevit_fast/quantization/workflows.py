@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from mobilevit_fast.evaluation import Dataset, load_dataset
+from mobilevit_fast.quantization.calibration import Progress
 from mobilevit_fast.quantization.config import Recipe
 from mobilevit_fast.quantization.network import fold_network
 from mobilevit_fast.quantization.quantized_model import QuantizedModel
 from mobilevit_fast.quantization.registry import apply_recipe
-from mobilevit_fast.quantization.sensitivity import Progress
 from mobilevit_fast.quantization.sources import Images, ModelSource, to_checkpoint, to_images
 
 
@@ -35,8 +35,8 @@ def quantize(
             StaticInt8 and Mixed, of use to WeightOnly.
         validation: labelled images, as `load_dataset` reads them, on which Mixed(max_loss=...) measures the
             fall of top-1. Without them it counts the calibration images that are answered otherwise.
-        progress: wraps the steps of Mixed's sensitivity, given their number and a title, to show how far it
-            has come; the other recipes take seconds.
+        progress: wraps the steps of what runs the images again and again, given their number and a title, to
+            show how far it has come.
 
     Raises:
         TypeError, ValueError, FileNotFoundError: a model, recipe or calibration that does not serve; named.
