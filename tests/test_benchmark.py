@@ -23,7 +23,7 @@ def test_turns_are_interleaved_and_rotate():
     order = []
     contenders = {name: (lambda name=name: order.append(name)) for name in "abc"}
     medians = interleave(contenders, Pace(rounds=2, seconds=0, least_calls=1, pause=0))
-    assert order == [*"aaa", *"bbb", *"ccc", *"bbb", *"ccc", *"aaa"]
+    assert order == [*"aa", *"bb", *"cc", *"bb", *"cc", *"aa"]
     assert medians.keys() == contenders.keys()
 
 
@@ -31,6 +31,13 @@ def test_a_slower_contender_takes_longer():
     contenders = {"short": lambda: time.sleep(0.002), "long": lambda: time.sleep(0.02)}
     medians = interleave(contenders, Pace(rounds=3, seconds=0.02, least_calls=3, pause=0))
     assert 0.002 <= medians["short"] < medians["long"]
+
+
+def test_a_call_longer_than_a_turn_is_timed_once():
+    calls = []
+    contenders = {"slow": lambda: (calls.append("slow"), time.sleep(0.03))}
+    interleave(contenders, Pace(rounds=2, seconds=0.02, least_calls=3, pause=0))
+    assert len(calls) == 2 * 2
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)

@@ -14,7 +14,7 @@ class Pace:
 
     Attributes:
         rounds: turns that each contender gets.
-        seconds: of timed calls in a turn, `least_calls` of them at least.
+        seconds: of timed calls in a turn, `least_calls` of them at least; one where a call takes longer.
         pause: seconds before a turn. The thread pools of some peers spin on for a while after a call and
             would slow down whoever comes next.
     """
@@ -41,11 +41,17 @@ def interleave(contenders: Mapping[str, Callable[[], object]], pace: Pace) -> di
 
 
 def _turn(call: Callable[[], object], pace: Pace) -> list[float]:
-    for _ in range(2):
+    is_slow = _seconds(call) > pace.seconds
+    if not is_slow:
         call()
+    least_calls = 1 if is_slow else pace.least_calls
     times: list[float] = []
-    while len(times) < pace.least_calls or sum(times) < pace.seconds:
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
+    while len(times) < least_calls or sum(times) < pace.seconds:
+        times.append(_seconds(call))
     return times
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started

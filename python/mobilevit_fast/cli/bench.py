@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--peers",
         nargs="*",
         metavar="NAME",
-        help=f"among {names}; default: those installed but torch.compile",
+        help=f"among {names}; without a name none; default: those installed but torch.compile",
     )
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns each; default: 5")
     parser.add_argument(

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 
+import torch
+
 from mobilevit_fast.benchmark.comparison import pin
 from mobilevit_fast.benchmark.interleave import Pace
 from mobilevit_fast.benchmark.subject import load_subject
@@ -45,7 +47,10 @@ def run_survey(
             raise ValueError(f"{picture}: a survey is drawn as .png or .svg")
         if picture.exists():
             raise FileExistsError(f"{picture} exists; name another file or remove it")
-    pin(threads)  # each runtime has a switch of its own for threads, and all keep to the cores there are
+    # Runtimes have as many threads as torch where they can be told, or as there are cores. More than cores
+    # would wait for each other, hundreds of times as long as they compute.
+    pin(threads)
+    torch.set_num_threads(threads)
     sources = [load_subject(model) for model in models]
     sources += [load_subject(model, "int8") for model in models if model in MODELS]
     found = survey(

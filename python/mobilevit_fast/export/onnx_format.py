@@ -63,6 +63,7 @@ def load(job: Job, path: Path) -> Run:
     # Its warnings are about initialisers that its own optimiser left over.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(images: np.ndarray) -> np.ndarray:

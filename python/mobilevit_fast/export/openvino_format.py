@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+import torch
 
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.job import Job, quietly
@@ -31,7 +32,8 @@ def write(job: Job, path: Path) -> None:
 
 def load(job: Job, path: Path) -> Run:
     # By its own choice it would compute in bfloat16 on a CPU that can.
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
 
     def run(images: np.ndarray) -> np.ndarray:
         return np.array(compiled([images], share_inputs=False)[0])
