@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
 
   long width = 0, height = 0;
   unsigned char* rgb = read_ppm(argv[2], &width, &height);
-  if (rgb == NULL) return fail(argv[2], "not a binary PPM of 8 bits a channel");
+  if (rgb == NULL) return fail(argv[2], "cannot be read as binary PPM of 8 bits a channel");
 
   const int32_t classes = mvf_class_count(model);
   float* logits = malloc((size_t)classes * sizeof(float));
