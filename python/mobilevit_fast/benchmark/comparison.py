@@ -122,8 +122,11 @@ def peer_precision(precision: str | None) -> str:
 def pin(threads: int) -> list[int]:
     """Keeps this process on the first `threads` cores that it may use, which are returned.
 
-    Raises ValueError where it may use fewer. To be called before any peer starts its threads.
+    Raises ValueError where it may use fewer, and on systems that leave a process no choice. To be called
+    before any peer starts its threads.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError("this system cannot keep a process on chosen cores; leave --pin out")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < threads:
         raise ValueError(f"cannot pin {threads} threads: this process may use {len(cores)} cores")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
+import re
 from importlib import metadata
 from typing import Any
 
@@ -21,17 +21,8 @@ EPILOG = """example:
   mobilevit-fast doctor
 """
 
-EXTRAS = {
-    "torch": ("torch",),
-    "transformers": ("torch", "transformers"),
-    "train": ("torch", "transformers", "accelerate", "pyarrow", "matplotlib"),
-    "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("torch", "openvino"),
-    "serve": ("fastapi", "uvicorn", "httptools", "uvloop", "python_multipart"),
-    "ray": ("ray",),
-    "bench": ("matplotlib", "torch", "transformers", "timm", "onnx", "onnxruntime", "openvino"),
-}
-"""Optional extras of the package -> the modules that each brings."""
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*;\s*extra\s*==\s*['\"](?P<extra>[\w.-]+)['\"]")
+"""An entry of the package's metadata that belongs to an extra, as in `onnx<2,>=1.23; extra == "onnx"`."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def gather() -> dict[str, Any]:
     """Everything that the command tells, as JSON can hold it."""
-    modules = sorted({module for wanted in EXTRAS.values() for module in wanted})
+    extras = _extras()
+    packages = sorted({package for wanted in extras.values() for package in wanted})
     return {
         "version": _installed_version("mobilevit_fast"),
         "python": platform.python_version(),
@@ -59,12 +51,12 @@ def gather() -> dict[str, Any]:
         "isa_cap": os.environ.get("MOBILEVIT_FAST_ISA"),
         "threads": _C.default_threads(),
         "cores": os.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0)),
+        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "embedded_models": embedded_names(),
-        "packages": {module: _installed_version(module) for module in modules},
+        "packages": {package: _installed_version(package) for package in packages},
         "extras": {
-            extra: [module for module in wanted if importlib.util.find_spec(module) is None]
-            for extra, wanted in EXTRAS.items()
+            extra: [package for package in wanted if _installed_version(package) is None]
+            for extra, wanted in extras.items()
         },
     }
 
@@ -100,6 +92,18 @@ def _describe_cuda(cuda: dict[str, Any]) -> str:
         f"{device['name']} (compute capability {device['capability']}, {device['memory'] / 2**30:.0f} GiB)"
         for device in cuda["devices"]
     )
+
+
+def _extras() -> dict[str, list[str]]:
+    """Optional extras of this package -> the packages that each brings; none where it is not installed."""
+    try:
+        requirements = metadata.requires("mobilevit_fast") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    extras: dict[str, list[str]] = {}
+    for requirement in filter(None, map(_REQUIREMENT.match, requirements)):
+        extras.setdefault(requirement["extra"], []).append(requirement["name"])
+    return extras
 
 
 def _installed_version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import cycle
@@ -49,7 +50,8 @@ def run_survey(
             raise FileExistsError(f"{picture} exists; name another file or remove it")
     # Runtimes have as many threads as torch where they can be told, or as there are cores. More than cores
     # would wait for each other, hundreds of times as long as they compute.
-    pin(threads)
+    if hasattr(os, "sched_setaffinity"):
+        pin(threads)
     torch.set_num_threads(threads)
     sources = [load_subject(model) for model in models]
     sources += [load_subject(model, "int8") for model in models if model in MODELS]
