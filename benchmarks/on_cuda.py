@@ -35,7 +35,7 @@ from mobilevit_fast.benchmark.random_weights import random_checkpoint, random_im
 from mobilevit_fast.cli.exits import BAD_INPUT
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.cuda import DeviceEngine
-from mobilevit_fast.session import lower_to_plan
+from mobilevit_fast.precision import lower_to_plan
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, to_timm
 
 DTYPES = {

@@ -12,12 +12,27 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "python" / "mobilevit_fast"
 SOURCES = ROOT / "csrc"
 
-LEAVES = {"config", "image", "predictions", "weights"}
+LEAVES = {
+    "arguments",
+    "config",
+    "files",
+    "image",
+    "parquet",
+    "pictures",
+    "predictions",
+    "progress",
+    "weights",
+}
 RUNTIME = LEAVES | {"_C", "folding", "lower", "lower_quantized"}
 PYTHON_MAY_USE = {
+    "arguments": set(),
+    "parquet": set(),
+    "files": set(),
+    "pictures": {"files"},
+    "progress": set(),
     "config": set(),
     "image": {"config"},
-    "weights": {"config", "image"},
+    "weights": {"config", "files", "image"},
     "folding": {"config", "weights"},
     "lower": LEAVES | {"_C", "folding"},
     "integer_weights": {"weights"},
@@ -28,10 +43,11 @@ PYTHON_MAY_USE = {
     "cuda": {"_C"},
     "cuda_images": {"_C", "image", "cuda"},
     "predictions": set(),
-    "session": RUNTIME | {"cuda", "cuda_images", "decode_ahead"},
+    "precision": RUNTIME | {"cuda"},
+    "session": RUNTIME | {"cuda", "cuda_images", "decode_ahead", "precision"},
     "benchmark": RUNTIME | {"session"},
-    "serve": {"image", "predictions", "session"},
-    "offline": {"image", "predictions", "session", "weights"},
+    "serve": LEAVES | {"decode_ahead", "session"},
+    "offline": LEAVES | {"session"},
     "integrations": {"session", "serve"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"cuda", "ops"},
@@ -39,9 +55,20 @@ PYTHON_MAY_USE = {
     "quantization": RUNTIME | {"ops", "model", "evaluation"},
     "train": RUNTIME | {"ops", "model", "evaluation", "quantization"},
     "export": RUNTIME
-    | {"integer_weights", "session", "c_library", "benchmark", "evaluation", "ops", "model", "quantization"},
+    | {
+        "integer_weights",
+        "precision",
+        "session",
+        "c_library",
+        "benchmark",
+        "evaluation",
+        "ops",
+        "model",
+        "quantization",
+    },
     "cli": RUNTIME
     | {
+        "precision",
         "session",
         "serve",
         "offline",
@@ -60,7 +87,12 @@ PYTHON_MAY_USE = {
 
 WITHOUT_TORCH = LEAVES | {
     "folding",
+    "integer_weights",
     "lower",
+    "lower_quantized",
+    "native_libraries",
+    "precision",
+    "benchmark",
     "cuda",
     "cuda_images",
     "decode_ahead",
@@ -138,7 +170,7 @@ def test_own_headers_are_included_by_their_folder():
 
 def test_there_is_something_to_hold():
     edges = {(part_of(path, PACKAGE), part) for path in python_modules() for part in imports_of(path)}
-    assert {("session", "_C"), ("session", "lower"), ("cli", "session"), ("model", "ops")} <= edges
+    assert {("session", "_C"), ("session", "precision"), ("cli", "session"), ("model", "ops")} <= edges
     assert len(native_sources()) > 30
 
 

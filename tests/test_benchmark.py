@@ -116,19 +116,12 @@ def test_pinning_keeps_to_the_first_cores():
         os.sched_setaffinity(0, allowed)
 
 
-def test_roofline_is_drawn_once(tmp_path):
+def test_roofline_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     steps = Session(random_checkpoint("mobilevit_xxs"), threads=1).profile(repeats=1, size=(64, 64))
     path = tmp_path / "steps.svg"
     draw_roofline(steps, 1e11, measure_bandwidth(), "a title", path)
     assert "a title" in path.read_text(encoding="utf-8")
-    with pytest.raises(FileExistsError, match="exists"):
-        draw_roofline(steps, 1e11, 1e10, "a title", path)
-
-
-def test_roofline_refuses_other_pictures(tmp_path):
-    with pytest.raises(ValueError, match=r"\.png or \.svg"):
-        draw_roofline([], 1e11, 1e10, "", tmp_path / "steps.bmp")
 
 
 def test_the_installed_peers_run_by_default():

@@ -17,7 +17,7 @@ from mobilevit_fast.c_library import CModel, library_version
 from mobilevit_fast.config import get_config
 from mobilevit_fast.image import Preprocessing, preprocess
 from mobilevit_fast.image.preprocessing import RESAMPLING
-from mobilevit_fast.session import lower_to_plan
+from mobilevit_fast.precision import lower_to_plan
 from mobilevit_fast.weights import NativeModel, load_checkpoint, load_runnable, read_safetensors, save_native
 
 EMBEDDED = "mobilevit_xxs.cifar10"

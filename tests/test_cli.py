@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -113,6 +115,20 @@ def test_classify_answers_the_good_photographs_and_names_the_bad(capsys, model, 
     assert first.startswith("mobilevit-fast: error: ")
     assert "notes.txt" in first
     assert "nowhere.jpg" in second
+
+
+def test_names_that_the_terminal_has_no_letters_for(model, folder, tmp_path):
+    photo = tmp_path / "photo 写真.jpg"
+    shutil.copy(folder / "a.jpg", photo)
+    command = [sys.executable, "-m", "mobilevit_fast", "classify", photo, photo, "--model", model]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.count("photo \\u5199\\u771f.jpg") == 2
+
+
+def test_a_command_without_an_output():
+    code = "import sys; sys.stdout = None; from mobilevit_fast import cli; sys.exit(cli.main(['list']))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_classify_as_json(capsys, model, folder):

@@ -163,6 +163,16 @@ def test_evaluate_tells_shares_and_confusions(capsys, photographs, tmp_path):
     assert (report["images"], report["top1"], np.sum(report["confusion"])) == (10, 1.0, 10)
 
 
+@pytest.mark.parametrize(
+    "command", [["evaluate", MODEL, "data"], ["sensitivity", MODEL, "data"], ["bench", "--profile"]]
+)
+def test_pictures_are_checked_before_the_work(capsys, command):
+    flag = "--roofline" if command[0] == "bench" else "--plot"
+    code, _, err = run(capsys, *command, flag, "picture.bmp")
+    assert code == 2
+    assert "must end in .png or .svg, got 'picture.bmp'" in err
+
+
 def test_evaluate_names_classes_that_the_model_lacks(capsys, tmp_path):
     (tmp_path / "airplane").mkdir()
     (tmp_path / "spaceship").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from PIL import Image
 from checkpoints import LABELS, random_checkpoint
 from mobilevit_fast import _C, Prediction, Session
 from mobilevit_fast.benchmark.random_weights import random_images
+from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.image import preprocess
 from mobilevit_fast.lower import lower
 from mobilevit_fast.predictions import softmax
@@ -202,6 +204,25 @@ def test_logits_that_are_not_finite_have_no_labels(checkpoint, photographs, tmp_
     assert [type(answer) for answer in answers] == [FloatingPointError, FloatingPointError, FileNotFoundError]
     with pytest.raises(FloatingPointError, match="logits are not finite"):
         session.classify(photographs[0])
+
+
+def test_a_session_is_pickled_as_what_it_was_made_of(checkpoint, photographs, tmp_path):
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    session = Session(tmp_path / "model.safetensors", threads=1, isa="scalar", channel_order="RGB")
+    twin = pickle.loads(pickle.dumps(session))
+    assert repr(twin) == repr(session)
+    assert twin.preprocessing == session.preprocessing
+    assert twin.classify(photographs[0]) == session.classify(photographs[0])
+    with pytest.raises(TypeError, match="in memory cannot be pickled; make it from a file"):
+        pickle.dumps(Session(checkpoint))
+
+
+def test_one_lazily_opened_image_many_times(session, photographs):
+    expected = preprocess(photographs[:1], session.preprocessing)
+    for _ in range(20):
+        [batch] = decode_ahead([Image.open(photographs[0])] * 8, session.preprocessing, 8, workers=4)
+        assert batch.errors == [None] * 8
+        assert (batch.pixels == expected).all()
 
 
 def test_classify_each_may_be_left_early(session, photographs):

@@ -12,6 +12,9 @@ import numpy as np
 
 from mobilevit_fast.image import ImageSource, Preprocessing, preprocess_one
 
+DECODING_THREADS = 4
+"""At most; decoding a photograph costs about as much as classifying it."""
+
 
 @dataclass(frozen=True)
 class DecodedBatch:

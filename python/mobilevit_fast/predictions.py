@@ -26,7 +26,7 @@ def rank(logits: np.ndarray, labels: Sequence[str], top_k: int) -> list[Predicti
     if not np.isfinite(logits).all():
         raise FloatingPointError(
             "the logits are not finite, so no label is the most probable: the checkpoint has weights that "
-            "are not, or values too large for its precision"
+            "are not finite, or values too large for its precision"
         )
     scores = softmax(logits[None])[0]
     best = np.argsort(-scores, kind="stable")[:top_k]

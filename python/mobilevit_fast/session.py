@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +10,20 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast import _C, cuda
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.cuda_images import DeviceImages
-from mobilevit_fast.decode_ahead import load_ahead
+from mobilevit_fast.decode_ahead import DECODING_THREADS, load_ahead
 from mobilevit_fast.image import ImageSource, Preprocessing, image_list, preprocess, preprocess_one
-from mobilevit_fast.lower import lower
-from mobilevit_fast.lower_quantized import compute_precision, lower_quantized
+from mobilevit_fast.precision import (
+    Runnable,
+    choose_device_precision,
+    choose_precision,
+    kernels_for,
+    lower_to_plan,
+)
 from mobilevit_fast.predictions import Prediction, rank
-from mobilevit_fast.weights import Checkpoint, NativeModel, QuantizedCheckpoint, load_runnable
-
-Runnable = Checkpoint | QuantizedCheckpoint | NativeModel
-
-_DECODING_THREADS = 4
-"""At most; decoding a photograph costs about as much as classifying it."""
+from mobilevit_fast.weights import load_runnable
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,19 @@ class Session:
     ) -> None:
         number = cuda.device_number(device)
         checkpoint = source if isinstance(source, Runnable) else load_runnable(source)
+        self._made_of: tuple[Any, ...] | None = None
+        if not isinstance(source, Runnable):
+            lasting = os.path.abspath(source) if os.path.exists(source) else source
+            self._made_of = (lasting, precision, threads, isa, device, channel_order)
         self._checkpoint_order = checkpoint.preprocessing.channel_order
         self._preprocessing = _reorder(checkpoint.preprocessing, channel_order)
         if number is None:
-            self._precision = _choose_precision(checkpoint, precision)
+            self._precision = choose_precision(checkpoint, precision)
             plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
             kernels = kernels_for(self._precision)
             self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
         else:
-            self._precision = _choose_device_precision(checkpoint, precision, threads, isa)
+            self._precision = choose_device_precision(checkpoint, precision, threads, isa)
             plan = lower_to_plan(checkpoint, "fp32", self.is_channel_order_folded)
             self._engine = cuda.DeviceEngine(plan, kernels_for(self._precision), number)
         on_device = isinstance(self._engine, cuda.DeviceEngine)
@@ -198,14 +202,14 @@ class Session:
         self, images: ImageSource | Sequence[ImageSource], top_k: int = 5, batch_size: int = 8
     ) -> Iterator[list[Prediction] | Exception]:
         """`classify` as a stream: yields each image's predictions in order, or a bad one's error."""
-        _check_count("top_k", top_k)
-        _check_count("batch_size", batch_size)
+        check_count("top_k", top_k)
+        check_count("batch_size", batch_size)
         return self._answers(image_list(images), top_k, batch_size)
 
     def _answers(
         self, images: list[ImageSource], top_k: int, batch_size: int
     ) -> Iterator[list[Prediction] | Exception]:
-        workers = min(_DECODING_THREADS, self.threads)
+        workers = min(DECODING_THREADS, self.threads)
         size = 1 if self._preprocessing.crop_size is None else batch_size
         for batch in load_ahead(images, self._load, size, workers):
             good = [image for image in batch if not isinstance(image, Exception)]
@@ -301,86 +305,31 @@ class Session:
         """How many threads one `run` may use."""
         return self._engine.threads
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Kernels are chosen and weights packed anew, perhaps on another machine.
+        if self._made_of is None:
+            raise TypeError(
+                "a Session of a checkpoint in memory cannot be pickled; "
+                "make it from a file, or one in each process"
+            )
+        return _restored, self._made_of
+
     def __repr__(self) -> str:
         settings = f"precision={self._precision!r}, threads={self.threads}, isa={self.isa!r}"
         return f"Session({self._source!r}, {settings})"
 
 
-def own_precision(checkpoint: Runnable) -> str:
-    """What a model computes in unless told otherwise."""
-    if isinstance(checkpoint, NativeModel):
-        return checkpoint.precision
-    return compute_precision(checkpoint) if isinstance(checkpoint, QuantizedCheckpoint) else "fp32"
-
-
-def kernels_for(precision: str) -> str:
-    """The precision of the kernels that a session of that precision runs."""
-    return "int8" if precision == "mixed" else precision
-
-
-def _choose_precision(checkpoint: Runnable, wanted: str | None) -> str:
-    own = own_precision(checkpoint)
-    if wanted in (None, own):
-        return own
-    if isinstance(checkpoint, NativeModel):
-        raise ValueError(f"{checkpoint.source!r} was exported for {own}, not for {wanted!r}; export it again")
-    if own != "fp32":
-        raise ValueError(
-            f"{checkpoint.source!r} is quantised and computes in {own}; leave out precision={wanted!r}"
-        )
-    if wanted == "int8":
-        raise ValueError(
-            f"precision 'int8' is not available for {checkpoint.source!r}, which is not quantised; "
-            "quantize() makes a model that is"
-        )
-    return wanted
-
-
-def lower_to_plan(checkpoint: Runnable, precision: str, reverse_channels: bool = False) -> dict[str, Any]:
-    """The plan of a model, as `lower` returns it, for one of the precisions that `Session` computes in.
-
-    Raises:
-        ValueError: as `lower` and `lower_quantized` do.
-    """
-    if isinstance(checkpoint, NativeModel):
-        return checkpoint.reversed_plan() if reverse_channels else checkpoint.plan
-    if isinstance(checkpoint, Checkpoint):
-        return lower(
-            checkpoint.config, checkpoint.tensors, precision=precision, reverse_channels=reverse_channels
-        )
-    floats = precision if compute_precision(checkpoint) == "fp32" else "fp32"
-    return lower_quantized(checkpoint, precision=floats, reverse_channels=reverse_channels)
-
-
-def _choose_device_precision(
-    checkpoint: Runnable, wanted: str | None, threads: int | None, isa: str | None
-) -> str:
-    for name, value in (("threads", threads), ("isa", isa)):
-        if value is not None:
-            raise ValueError(f"{name}={value!r} is of the CPU; leave it out on a CUDA device")
-    own = own_precision(checkpoint)
-    if "int8" in (wanted, kernels_for(own)):
-        return _choose_precision(checkpoint, wanted)
-    if own != "fp32":
-        raise ValueError(
-            f"{checkpoint.source!r} computes in {own}, which is the CPU's alone; use device='cpu'"
-        )
-    precision = wanted or cuda.PRECISIONS[0]
-    if precision not in cuda.PRECISIONS:
-        available = ", ".join(cuda.PRECISIONS)
-        raise ValueError(
-            f"precision {precision!r} is not available on a CUDA device; choose one of: {available}"
-        )
-    return precision
-
-
-def _check_count(name: str, value: int) -> None:
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+def _restored(
+    source: str | os.PathLike[str],
+    precision: str | None,
+    threads: int | None,
+    isa: str | None,
+    device: str,
+    channel_order: str | None,
+) -> Session:
+    return Session(
+        source, precision=precision, threads=threads, isa=isa, device=device, channel_order=channel_order
+    )
 
 
 def _reorder(preprocessing: Preprocessing, channel_order: str | None) -> Preprocessing:

@@ -18,7 +18,7 @@ import numpy as np
 import mobilevit_fast as mvf
 from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.image import load_image, preprocess
-from mobilevit_fast.session import lower_to_plan
+from mobilevit_fast.precision import lower_to_plan
 from mobilevit_fast.weights import NativeModel, load_checkpoint, save_native
 
 MODEL = "mobilevit_xxs.cifar10"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mobilevit_fast import Dataset, load_dataset
-from mobilevit_fast.evaluation.dataset import spread
+from mobilevit_fast.evaluation.dataset import Columns, spread
 from mobilevit_fast.image import find_images
 
 
@@ -55,6 +55,11 @@ def test_a_parquet_file_holds_bytes_labels_and_names(tmp_path):
     assert data.labels.tolist() == [1, 0, 1]
     assert data.images[1] == png("green")
     assert load_dataset(write_parquet(tmp_path / "b.parquet", names=None)).names is None
+
+
+def test_columns_of_a_parquet_file_can_be_named(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", columns=("picture", "label"))
+    assert load_dataset(path, Columns(image="picture")).images[0] == png("red")
 
 
 @pytest.mark.parametrize(

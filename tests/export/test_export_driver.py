@@ -101,7 +101,7 @@ def test_mistakes_are_named(tmp_path, checkpoint, fake, format_name, path, optio
 
 
 def test_a_source_of_another_kind(tmp_path, fake):
-    with pytest.raises(TypeError, match="cannot export a int"):
+    with pytest.raises(TypeError, match="cannot export an object of type int"):
         export(3, "onnx", tmp_path / "a.onnx")
 
 
@@ -217,6 +217,11 @@ def test_what_a_format_lacks_is_named(tmp_path, checkpoint, fake, monkeypatch, o
     use_row(monkeypatch, dynamic_batch=False, dynamic_size=False, batches=(1,))
     with pytest.raises(ValueError, match=message):
         export(checkpoint, "onnx", tmp_path / "a.onnx", **options)
+
+
+def test_batches_are_a_sequence(tmp_path, checkpoint):
+    with pytest.raises(TypeError, match=r"batches must be a sequence of numbers .* \[4\], got 4"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", batches=4)
 
 
 @dataclass(frozen=True)

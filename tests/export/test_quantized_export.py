@@ -116,9 +116,9 @@ def test_a_format_without_int8_says_what_it_has(tmp_path, quantized):
 
 
 def test_int8_is_for_quantised_models_and_only_int8(tmp_path, checkpoint, quantized):
-    with pytest.raises(ValueError, match=r"'int8' is not to be had.*not quantised; quantize\(\) makes"):
+    with pytest.raises(ValueError, match=r"'int8' is not available.*not quantised; quantize\(\) makes"):
         export(checkpoint, "onnx", tmp_path / "a.onnx", precision="int8")
-    with pytest.raises(ValueError, match=r"'fp16' is not to be had.*is quantised, and goes out as int8"):
+    with pytest.raises(ValueError, match=r"'fp16' is not available.*is quantised, and goes out as int8"):
         export(quantized["static"], "onnx", tmp_path / "a.onnx", precision="fp16")
 
 

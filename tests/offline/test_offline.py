@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -128,6 +130,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, folder, session):
     check(out, names, names, session)
 
 
+def test_another_image_under_an_old_name_is_another_list(tmp_path, folder):
+    shutil.copytree(folder, tmp_path / "copy")
+    before = open_images([tmp_path / "copy"]).fingerprint()
+    assert open_images([tmp_path / "copy"]).fingerprint() == before
+    first, second = sorted((tmp_path / "copy").iterdir())[:2]
+    first.write_bytes(second.read_bytes() + b" ")
+    assert open_images([tmp_path / "copy"]).fingerprint() != before
+
+
 @pytest.mark.usefixtures("small_parts")
 def test_force_begins_anew(tmp_path, folder, session):
     out = tmp_path / "out.parquet"
@@ -162,8 +173,19 @@ def test_what_serves_not_is_refused(tmp_path, folder, session):
         open_images([tmp_path / "b.parquet"])
     with pytest.raises(ValueError, match=r"must end in \.parquet"):
         classify_to_file(session, open_images([folder]), tmp_path / "out.csv")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .* to write 'out\.parquet' into"):
         classify_to_file(session, open_images([folder]), tmp_path / "nowhere" / "out.parquet")
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(IsADirectoryError):
+        classify_to_file(session, open_images([folder]), tmp_path / "folder.parquet", force=True)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_a_name_that_is_no_text_is_written_as_its_bytes(tmp_path, session):
+    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(encoded(photograph(40, 40), "PNG"))
+    summary = classify_to_file(session, open_images([tmp_path]), tmp_path / "out.parquet")
+    assert summary.errors == []
+    assert rows(tmp_path / "out.parquet")[0]["image"].endswith("bad\\xff.png")
 
 
 def test_odd_cells_are_bad_images_and_no_failure(tmp_path, session):

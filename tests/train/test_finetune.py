@@ -176,6 +176,20 @@ def test_nothing_is_overwritten_unasked(start, tmp_path):
         finetune(splits(), start, tmp_path / "out" / "notes.txt", SMALL)
 
 
+def test_bad_data_leaves_what_was_to_be_overwritten(start, tmp_path):
+    from_pretrained(start).save_pretrained(tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(FileNotFoundError):
+        finetune(tmp_path / "nowhere", start, tmp_path / "out", SMALL, force=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_model_may_be_overwritten_by_what_it_becomes(start, tmp_path):
+    from_pretrained(start).save_pretrained(tmp_path / "out")
+    made = finetune(splits(), tmp_path / "out", tmp_path / "out", changed(epochs=1), force=True)
+    assert load_checkpoint(made.folder).labels == NAMES
+
+
 @pytest.mark.parametrize("choice", [Trained(head_only=True), Trained(last_blocks=1, layer_decay=0.5)])
 def test_what_does_not_train_stays(start, tmp_path, choice):
     recipe = changed(epochs=1, trained=choice)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilevit_fast.pictures import figure_class
 from mobilevit_fast.session import StepProfile
 
 _BYTES = 64 * 2**20  # beyond the second-level cache of any core
@@ -39,25 +40,11 @@ def draw_roofline(
         peak: multiply-accumulates a second of all threads together.
         bandwidth: bytes a second of all threads together.
         title: stands above the picture.
-        path: an existing file is refused.
+        path: one that `check_picture` accepts.
 
-    Raises:
-        FileExistsError: `path` exists.
-        ValueError: another suffix.
-        ImportError: matplotlib is not installed.
+    Raises ImportError where matplotlib is not installed.
     """
-    if path.suffix not in (".png", ".svg"):
-        raise ValueError(f"{path}: a roofline is drawn as .png or .svg")
-    if path.exists():
-        raise FileExistsError(f"{path} exists; name another file or remove it")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "drawing needs matplotlib, which is not installed: pip install 'mobilevit_fast[bench]'"
-        ) from error
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = figure_class()(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(
         xscale="log", yscale="log", xlabel="MAC a byte", ylabel="GMAC a second", title=title
     )

@@ -20,6 +20,8 @@ from mobilevit_fast.cli.options import add_engine, add_json, add_size, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.config import MODELS
+from mobilevit_fast.pictures import check_picture
+from mobilevit_fast.precision import kernels_for
 from mobilevit_fast.session import Session, StepProfile
 
 EPILOG = """examples:
@@ -185,6 +187,8 @@ def _profile(models: list[str], arguments: argparse.Namespace) -> int:
     threads_given = _threads(arguments)
     if arguments.roofline and len(models) * len(threads_given) > 1:
         raise ValueError("--roofline draws one model with one --threads; name one of each")
+    if arguments.roofline:
+        check_picture(arguments.roofline)
     reports = []
     for model, threads in itertools.product(models, threads_given):
         session = Session(
@@ -208,8 +212,7 @@ def _profile(models: list[str], arguments: argparse.Namespace) -> int:
 
 def _peak(session: Session) -> float:
     """Multiply-accumulates a second of all the session's threads at best."""
-    kernels = "int8" if session.precision == "mixed" else session.precision
-    return _C.measure_peak(session.isa, kernels) * session.threads
+    return _C.measure_peak(session.isa, kernels_for(session.precision)) * session.threads
 
 
 def describe_profile(session: Session, steps: list[StepProfile], peak: float) -> str:

@@ -106,10 +106,13 @@ def write_answers(arguments: argparse.Namespace) -> int:
 def find_photos(paths: list[str]) -> list[str]:
     """The files that `paths` name, folders replaced by the photographs in them and in their folders.
 
-    Raises ValueError for a folder without any. Whether a file exists and is an image shows when it is read.
+    Raises ValueError for a folder without any, and for a parquet file. Whether a file exists and
+    is an image shows when it is read.
     """
     photos = []
     for path in paths:
+        if path.endswith(".parquet"):
+            raise ValueError(f"{path!r} is no photograph; parquet files go with --out")
         photos.extend(map(str, find_images(path)) if os.path.isdir(path) else [path])
     return photos
 

@@ -34,10 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 done, 2 bad usage or input, 3 a verification failed, 130 interrupted.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+        # A file's name that this terminal has no letters for is no reason to stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser(argv).parse_args(argv)
         code = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         # Whoever read our output has left; the interpreter's own flush at exit must not complain.

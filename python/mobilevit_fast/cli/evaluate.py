@@ -12,6 +12,7 @@ from mobilevit_fast.cli.options import add_engine, add_json, open_session, posit
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.evaluation import Evaluation, evaluate
+from mobilevit_fast.pictures import check_picture
 
 EPILOG = """examples:
   mobilevit-fast evaluate mobilevit_xxs.cifar10 test.parquet --plot confusion.png
@@ -50,6 +51,8 @@ def add_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.plot:
+        check_picture(arguments.plot)
     session = open_session(arguments.model, arguments)
     result = evaluate(
         session,

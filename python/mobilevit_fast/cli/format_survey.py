@@ -17,6 +17,7 @@ from mobilevit_fast.benchmark.subject import load_subject
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.config import MODELS
 from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
+from mobilevit_fast.pictures import check_picture, figure_class
 
 ALL = "all"
 
@@ -39,15 +40,11 @@ def run_survey(
     random weights come quantised too.
 
     Raises:
-        FileExistsError: `picture` exists.
-        ImportError: matplotlib is not installed.
-        ValueError: an unknown format, different models, or a picture that is no .png or .svg.
+        ValueError, FileExistsError, FileNotFoundError, ImportError: as `check_picture` does for `picture`.
+        ValueError: an unknown format, or different models.
     """
     if picture is not None:
-        if picture.suffix not in (".png", ".svg"):
-            raise ValueError(f"{picture}: a survey is drawn as .png or .svg")
-        if picture.exists():
-            raise FileExistsError(f"{picture} exists; name another file or remove it")
+        check_picture(picture)
     # Runtimes have as many threads as torch where they can be told, or as there are cores. More than cores
     # would wait for each other, hundreds of times as long as they compute.
     if hasattr(os, "sched_setaffinity"):
@@ -99,13 +96,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
 
     Raises ImportError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "drawing needs matplotlib, which is not installed: pip install 'mobilevit_fast[bench]'"
-        ) from error
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = figure_class()(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     shown = [entry for entry in entries if entry.ms is not None and entry.bytes is not None]
     colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(entry.format for entry in shown))}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from mobilevit_fast.session import Runnable, Session
+from mobilevit_fast.precision import Runnable
+from mobilevit_fast.session import Session
 
 DEFAULT_MODEL = "mobilevit_xxs.cifar10"
 

@@ -14,6 +14,7 @@ from mobilevit_fast.cli.evaluate import add_limit
 from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, warn
 from mobilevit_fast.cli.options import add_json, positive
 from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.files import check_place
 
 EPILOG = """examples:
   mobilevit-fast quantize apple/mobilevit-small --calibration photographs/ -o small.safetensors
@@ -139,10 +140,9 @@ def _check(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     if output.suffix != ".safetensors":
         raise ValueError(f"--output must end in .safetensors, got {str(output)!r}")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(output.parent)!r} to write to")
+    check_place(output)
     if output.exists() and not arguments.force:
-        raise ValueError(f"{str(output)!r} exists; --force overwrites it")
+        raise FileExistsError(f"{str(output)!r} exists; --force overwrites it")
     if arguments.max_loss is not None and not arguments.evaluate:
         raise ValueError("--max-loss is measured on labelled images; name them with --evaluate")
     for name, recipes in _OPTIONS.items():

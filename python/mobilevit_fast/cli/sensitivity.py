@@ -13,6 +13,7 @@ from mobilevit_fast.cli.evaluate import add_limit
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.pictures import check_picture
 
 EPILOG = """example:
   mobilevit-fast sensitivity mobilevit_xxs.cifar10 photographs/ --limit 64 --plot layers.png
@@ -35,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.plot:
+        check_picture(arguments.plot)
     data = read_calibration(arguments.data, arguments.limit)
     with collecting_warnings() as told:
         result = mvf.sensitivity(arguments.model, data, bits=arguments.bits, progress=show_progress)

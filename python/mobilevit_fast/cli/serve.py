@@ -14,7 +14,8 @@ from mobilevit_fast import _C
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_json, positive
 from mobilevit_fast.lower import PRECISIONS
-from mobilevit_fast.session import Session, own_precision
+from mobilevit_fast.precision import own_precision
+from mobilevit_fast.session import Session
 from mobilevit_fast.weights import Checkpoint, load_runnable
 
 TOKEN_VARIABLE = "MOBILEVIT_FAST_TOKEN"

@@ -12,6 +12,7 @@ import numpy as np
 from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
 from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.pictures import figure_class
 
 _WORKERS = 2
 _MOST_NAMED = 40
@@ -79,13 +80,9 @@ class Evaluation:
 
         Raises ImportError where matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ModuleNotFoundError as error:
-            raise ImportError("pictures need matplotlib: pip install matplotlib") from error
         used = np.flatnonzero(self.confusion.any(axis=0) | self.confusion.any(axis=1))
         counts = self.confusion[np.ix_(used, used)]
-        figure = Figure(figsize=(7, 6), layout="constrained")
+        figure = figure_class()(figsize=(7, 6), layout="constrained")
         axes = figure.subplots()
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         figure.colorbar(

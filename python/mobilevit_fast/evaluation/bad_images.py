@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from mobilevit_fast.evaluation.dataset import Dataset
 from mobilevit_fast.image import load_image
-
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+from mobilevit_fast.progress import Progress
 
 _NAMED = 5
 

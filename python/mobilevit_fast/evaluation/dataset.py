@@ -75,12 +75,21 @@ class Dataset:
         return Dataset([self.images[i] for i in indices], self.labels[indices], self.names, self.source)
 
 
-def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a table to read; None to find them by their kind or usual name."""
+
+    image: str | None = None
+    label: str | None = None
+
+
+def load_dataset(source: str | os.PathLike | Dataset, columns: Columns | None = None) -> Dataset:
     """Read a data set; images are decoded later.
 
     Args:
         source: a folder with one folder of images for each class; a parquet file with the columns `image`
             (encoded bytes) and `label` (a ClassLabel of the datasets library, or numbers); or a `Dataset`.
+        columns: which columns of a file to read.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -99,7 +108,7 @@ def load_dataset(source: str | os.PathLike | Dataset) -> Dataset:
     # Not at the top: this module is what tables are read into.
     from mobilevit_fast.evaluation.tables import read_tables
 
-    return read_tables([path])
+    return read_tables([path], columns)
 
 
 def spread(total: int, count: int) -> np.ndarray:

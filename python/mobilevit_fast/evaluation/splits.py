@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
+from mobilevit_fast.evaluation.dataset import Columns, Dataset, load_dataset
 from mobilevit_fast.evaluation.hub_data import SPLITS, TRAINING, VALIDATION, download_data, is_hub_id
-from mobilevit_fast.evaluation.tables import SUFFIXES, Columns, from_table, read_tables
+from mobilevit_fast.evaluation.tables import SUFFIXES, from_table, read_tables
 
 
 @dataclass(frozen=True, eq=False)

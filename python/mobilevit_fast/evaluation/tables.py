@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilevit_fast.evaluation.dataset import Dataset
+from mobilevit_fast.evaluation.dataset import Columns, Dataset
+from mobilevit_fast.parquet import import_parquet
 
 SUFFIXES = (".parquet", ".arrow")
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "class", "fine_label")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns to read; None to find them by their kind or usual name."""
-
-    image: str | None = None
-    label: str | None = None
 
 
 def read_tables(paths: Sequence[Path], columns: Columns | None = None, *, source: str = "") -> Dataset:
@@ -38,10 +30,7 @@ def read_tables(paths: Sequence[Path], columns: Columns | None = None, *, source
         ValueError: a file of another kind, missing columns, values that are no images or labels.
         ImportError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-    except ModuleNotFoundError as error:
-        raise ImportError("parquet files need pyarrow: pip install 'mobilevit_fast[train]'") from error
+    pyarrow, _ = import_parquet()
     source = source or repr(str(paths[0]))
     tables = [_read(path) for path in paths]
     try:
@@ -84,8 +73,8 @@ def from_table(table: Any, features: Mapping[str, Any], columns: Columns | None,
 
 
 def _read(path: Path) -> Any:
-    import pyarrow
-    from pyarrow import ipc, parquet
+    pyarrow, parquet = import_parquet()
+    from pyarrow import ipc
 
     try:
         if path.suffix == ".parquet":

@@ -20,6 +20,7 @@ from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
 from mobilevit_fast.export.verification import Report, compare, pictures_of
+from mobilevit_fast.files import check_place
 from mobilevit_fast.image import ImageSource, find_images
 from mobilevit_fast.lower_quantized import compute_precision
 from mobilevit_fast.quantization import QuantizedModel
@@ -81,8 +82,8 @@ def export(
         size: (height, width) of the images in pixels; None for the model's own.
         dynamic_batch: take any number of images at once, or only one; None for what the format's models
             take for the most part: any number, in those that can.
-        batches: numbers of images to take at once, and no others; one number, or where the format can,
-            several.
+        batches: numbers of images to take at once, and no others: a sequence of one, or where the format can,
+            of several.
         dynamic_size: take images of any multiples of 32 pixels from 96.
         raw_pixels: take uint8 images [N, 3, H, W] in RGB order, and do scaling, normalisation and the order
             of channels inside; else float32 images as `preprocess` makes them.
@@ -104,6 +105,7 @@ def export(
             path without the format's ending, or a source that is no classifier.
         FileExistsError: `path` exists, and `force` is not set.
         FileNotFoundError, PermissionError: the source, or the folder of `path`, is missing or not writable.
+        IsADirectoryError: `path` is a folder, and the format is a file.
         ImportError: the format's extra is not installed; says how to.
     """
     chosen, path = get_format(format), Path(path)
@@ -196,15 +198,11 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
     if path.suffix != chosen.suffix:
         expected = f"end in {chosen.suffix}" if chosen.suffix else "be a folder's name, without an ending"
         raise ValueError(f"the path of format {chosen.name!r} must {expected}, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"the folder {str(path.parent)!r} is not writable")
     for output in chosen.outputs(path):
+        if not chosen.is_folder or not output.is_dir():
+            check_place(output)
         if output.exists() and not force:
             raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
-        if output.is_dir() and not chosen.is_folder:
-            raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
 
 
 def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str:
@@ -219,11 +217,13 @@ def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str
     if precision not in ready:
         advice = "quantize() makes one that is" if precision == "int8" else "export the float model for that"
         kind = "not quantised" if precision == "int8" else "quantised, and goes out as int8"
-        raise ValueError(f"precision {precision!r} is not to be had: {source.source!r} is {kind}; {advice}")
+        raise ValueError(f"precision {precision!r} is not available: {source.source!r} is {kind}; {advice}")
     return precision
 
 
 def _choose_batches(dynamic: bool | None, wanted: Sequence[int] | None, chosen: Format) -> tuple[int, ...]:
+    if isinstance(wanted, int):
+        raise TypeError(f"batches must be a sequence of numbers of images, such as [4], got {wanted!r}")
     if wanted is None:
         wanted = chosen.batches if dynamic is None else () if dynamic else (1,)
     elif dynamic or not wanted:

@@ -17,7 +17,8 @@ from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.pictures import made_pictures
 from mobilevit_fast.export.verification import Check, check
 from mobilevit_fast.image import preprocess
-from mobilevit_fast.session import Session, lower_to_plan, own_precision
+from mobilevit_fast.precision import lower_to_plan, own_precision
+from mobilevit_fast.session import Session
 from mobilevit_fast.weights import NativeModel, QuantizedCheckpoint, save_native
 
 _LARGER = 1.3

@@ -29,8 +29,8 @@ def to_source(given: Any) -> Source:
         return load_classifier(given)
     if not isinstance(given, nn.Module | Checkpoint):
         raise TypeError(
-            f"cannot export a {type(given).__name__}; give a torch module, a QuantizedModel, a checkpoint, "
-            "a path or a hub id"
+            f"cannot export an object of type {type(given).__name__}; give a torch module, a QuantizedModel, "
+            "a checkpoint, a path or a hub id"
         )
     return to_checkpoint(given)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevit_fast.offline.arrow import import_parquet
+from mobilevit_fast.files import check_place
 from mobilevit_fast.offline.results import ResultParts
 from mobilevit_fast.offline.sources import ImageList
+from mobilevit_fast.parquet import import_parquet
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.session import Session
 
 _PART = 1024
 """Images of one part: what an interruption may cost."""
-
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def classify_to_file(
 
     Raises:
         FileExistsError: `out` exists, and `force` is false.
+        FileNotFoundError, PermissionError, IsADirectoryError: as `check_place` does.
         ValueError: another ending, or parts of another run beside `out`.
         ImportError: pyarrow is not installed.
     """
@@ -71,8 +72,9 @@ def classify_to_file(
     path = Path(out)
     if path.suffix != ".parquet":
         raise ValueError(f"the output must end in .parquet, got {str(path)!r}")
+    check_place(path)
     if path.exists() and not force:
-        raise FileExistsError(f"{str(path)!r} exists; use --force to overwrite it")
+        raise FileExistsError(f"{str(path)!r} exists; force=True (--force) overwrites it")
     if force:
         ResultParts.discard(path)
     parts = ResultParts(path, _describe(session, images, top_k))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilevit_fast.offline.arrow import import_parquet
+from mobilevit_fast.files import replacing
+from mobilevit_fast.parquet import import_parquet
 from mobilevit_fast.predictions import Prediction
-from mobilevit_fast.weights.atomic import replacing
 
 _JOB = "job.json"
 
@@ -34,7 +34,7 @@ class ResultParts:
         if note.exists() and note.read_text(encoding="utf-8") != description:
             raise ValueError(
                 f"{str(self._folder)!r} holds the parts of another run (other images, model or settings); "
-                "repeat that run to finish it, or use --force to begin anew"
+                "repeat that run to finish it, or pass force=True (--force) to begin anew"
             )
         self._folder.mkdir(exist_ok=True)
         with replacing(note) as temporary:
@@ -66,7 +66,7 @@ class ResultParts:
         ]
         firsts = [predictions[0] if predictions else None for predictions in good]
         columns = {
-            "image": (list(names), pyarrow.string()),
+            "image": ([_as_text(name) for name in names], pyarrow.string()),
             "label": ([first and first.label for first in firsts], pyarrow.string()),
             "index": ([None if first is None else first.index for first in firsts], pyarrow.int32()),
             "score": ([None if first is None else first.score for first in firsts], pyarrow.float32()),
@@ -91,3 +91,8 @@ class ResultParts:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08}.parquet"
+
+
+def _as_text(name: str) -> str:
+    """A file's name in UTF-8; bytes of it that are not come as backslashes and digits."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mobilevit_fast.image import ImageSource, find_images
-from mobilevit_fast.offline.arrow import import_parquet
+from mobilevit_fast.parquet import import_parquet
 
 _LISTS = (".txt", ".lst")
 """Endings of files that name one image a line."""
@@ -84,7 +84,10 @@ class _FileImages:
             yield names, list(names)
 
     def fingerprint(self) -> str:
-        return hashlib.sha256("\0".join(self._paths).encode("utf-8", "surrogateescape")).hexdigest()
+        digest = hashlib.sha256()
+        for path in self._paths:
+            digest.update(repr((path, _file_facts(Path(path)))).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
 
 class _TableImages:
@@ -128,9 +131,17 @@ class _TableImages:
             yield names, images
 
     def fingerprint(self) -> str:
-        status = self._path.stat()
-        facts = (self._path.name, status.st_size, status.st_mtime_ns, len(self), self._column)
+        facts = (self._path.name, _file_facts(self._path), len(self), self._column)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _file_facts(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; None where there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _image_of(value: Any) -> ImageSource:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from mobilevit_fast.config import STAGE_RESIDUALS, TRANSFORMER_STAGES
-from mobilevit_fast.quantization.calibration import Progress, run, watching
+from mobilevit_fast.progress import Progress
+from mobilevit_fast.quantization.calibration import run, watching
 from mobilevit_fast.quantization.network import Attention, LayerNorm, QuantizedMobileViT
 from mobilevit_fast.quantization.point import Point
 

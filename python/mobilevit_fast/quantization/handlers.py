@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mobilevit_fast.evaluation import Dataset
-from mobilevit_fast.quantization.calibration import Progress, calibrate
+from mobilevit_fast.progress import Progress
+from mobilevit_fast.quantization.calibration import calibrate
 from mobilevit_fast.quantization.config import (
     DynamicInt8,
     HalfPrecision,

@@ -10,8 +10,9 @@ from functools import cached_property
 from torch import Tensor
 
 from mobilevit_fast.evaluation import Dataset, evaluate
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.bit_choice import FLOAT, Bits, Costs, ladder
-from mobilevit_fast.quantization.calibration import Progress, run
+from mobilevit_fast.quantization.calibration import run
 from mobilevit_fast.quantization.config import Mixed
 from mobilevit_fast.quantization.handlers import (
     Notes,

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mobilevit_fast.evaluation import Dataset
-from mobilevit_fast.quantization.calibration import Progress
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.config import (
     DynamicInt8,
     HalfPrecision,

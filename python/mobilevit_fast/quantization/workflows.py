@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mobilevit_fast.evaluation import Dataset, load_dataset
-from mobilevit_fast.quantization.calibration import Progress
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.config import Recipe
 from mobilevit_fast.quantization.network import fold_network
 from mobilevit_fast.quantization.quantized_model import QuantizedModel
@@ -42,7 +42,7 @@ def quantize(
         TypeError, ValueError, FileNotFoundError: a model, recipe or calibration that does not serve; named.
 
     Warns:
-        CalibrationWarning: images that are too few or look like noise.
+        CalibrationWarning: images that are too few, look like noise, or were prepared for another model.
     """
     checkpoint = to_checkpoint(model)
     images = None if calibration is None else to_images(calibration, checkpoint.preprocessing)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast.evaluation import Columns, Dataset, evaluate
-from mobilevit_fast.evaluation.bad_images import Progress as Work
 from mobilevit_fast.model import from_pretrained, optimize
+from mobilevit_fast.progress import Progress as Work
 from mobilevit_fast.quantization import convert
 from mobilevit_fast.train.phases import Phases, RoundingRecipe
 from mobilevit_fast.train.preparation import Images, prepare_images, prepare_model
@@ -106,6 +106,8 @@ def finetune(
     )
     began = time.monotonic()
     if not (resume and _is_written(folder)):
+        if is_first and not resume:
+            _remove_earlier(folder)
         trained = phases.train_float(start)
         if is_first:
             trained.save_pretrained(folder)
@@ -137,13 +139,17 @@ def _is_written(folder: Path) -> bool:
 
 
 def _check_output(folder: Path, resume: bool, force: bool) -> None:
-    """Raises ValueError where something is there that nobody allowed to replace; removes what was."""
+    """Raises ValueError where something is there that nobody allowed to replace."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file; name a folder to write")
     if resume or not folder.exists() or not any(folder.iterdir()):
         return
     if not force:
         raise ValueError(f"{str(folder)!r} is not empty; resume goes on with it, force overwrites it")
+
+
+def _remove_earlier(folder: Path) -> None:
+    """What an earlier run left; only now that all that may be wrong with data and model was found."""
     if (folder / CHECKPOINTS).exists():
         shutil.rmtree(folder / CHECKPOINTS)
     for name in ("config.json", REPORT, INTEGER_FILE):

@@ -12,11 +12,12 @@ import torch
 
 from mobilevit_fast.config import MODELS, get_config
 from mobilevit_fast.evaluation import Columns, Dataset, Splits, hold_out, load_dataset, load_splits
-from mobilevit_fast.evaluation.bad_images import Progress, describe, find_bad_images, without
+from mobilevit_fast.evaluation.bad_images import describe, find_bad_images, without
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.image.configs import to_huggingface
 from mobilevit_fast.model import MobileViT, from_checkpoint
 from mobilevit_fast.model.mobilevit import default_preprocessing
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint, load_model, with_new_classifier
 from mobilevit_fast.weights.configs import config_to_transformers
@@ -58,7 +59,7 @@ def prepare_images(
     """
     splits = load_splits(data, columns)
     if validation is not None:
-        splits = Splits(splits.training, load_dataset(validation))
+        splits = Splits(splits.training, load_dataset(validation, columns))
     notes: list[str] = []
     training = _readable(splits.training, recipe, notes, progress)
     names = _class_names(training)
@@ -154,7 +155,9 @@ def _readable(data: Dataset, recipe: Recipe, notes: list[str], progress: Progres
         return data
     found = describe(bad, data)
     if recipe.bad_images == "refuse":
-        raise ValueError(f"{found}; repair or remove them, or skip them")
+        raise ValueError(
+            f"{found}; repair or remove them, or skip them with bad_images='skip' (--bad-images skip)"
+        )
     notes.append(f"skipped: {found}")
     if len(bad) == len(data.images):
         raise ValueError(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_fast.evaluation import Evaluation
+from mobilevit_fast.pictures import figure_class
 from mobilevit_fast.train.preparation import Images
 from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.train.result import Finetuned
@@ -105,10 +106,10 @@ def model_card(
 def _draw(folder: Path, result: Evaluation, history: list[dict[str, Any]]) -> list[str]:
     """Writes the pictures; their names."""
     try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
+        new_figure = figure_class()
+    except ImportError:
         return []
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = new_figure(figsize=(8, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, key in (("training", "loss"), ("validation", "eval_loss")):
         points = [(entry["epoch"], entry[key]) for entry in history if key in entry]

@@ -1,6 +1,6 @@
 """Checkpoints of transformers, timm and ml-cvnets in, safetensors out; without torch."""
 
-from mobilevit_fast.weights.atomic import replacing
+from mobilevit_fast.files import replacing
 from mobilevit_fast.weights.checkpoint import (
     Checkpoint,
     load_checkpoint,

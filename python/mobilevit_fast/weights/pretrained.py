@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mobilevit_fast.files import replacing
 from mobilevit_fast.image.configs import to_huggingface
-from mobilevit_fast.weights.atomic import replacing
 from mobilevit_fast.weights.checkpoint import Checkpoint
 from mobilevit_fast.weights.configs import config_to_transformers
 from mobilevit_fast.weights.convert import to_transformers

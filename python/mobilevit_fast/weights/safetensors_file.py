@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mobilevit_fast.weights.atomic import replacing
+from mobilevit_fast.files import replacing
 
 METADATA_KEY = "mobilevit_fast"
 """Key in a file's metadata under which this project describes the model, as JSON."""
