@@ -97,10 +97,20 @@ def linear(
 
 def attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2) -> Tensor:
     """Raises ValueError for patches: networks are traced with pixels already sorted."""
+    return mix(*_sorted_parts(qkv, heads, patch_height, patch_width), heads)
+
+
+def whole_attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2) -> Tensor:
+    """The same by `mix_whole`."""
+    return mix_whole(*_sorted_parts(qkv, heads, patch_height, patch_width), heads)
+
+
+def _sorted_parts(qkv: Tensor, heads: int, patch_height: int, patch_width: int) -> tuple[Tensor, ...]:
+    """Scaled query, key and value."""
     if (patch_height, patch_width) != (1, 1):
         raise ValueError(f"attention is exported over sorted pixels, got patch {patch_height}x{patch_width}")
     query, key, value = qkv.chunk(3, dim=-1)
-    return mix(query * score_scale(query, heads), key, value, heads)
+    return query * score_scale(query, heads), key, value
 
 
 def score_scale(query: Tensor, heads: int) -> float:
@@ -110,13 +120,26 @@ def score_scale(query: Tensor, heads: int) -> float:
 
 def mix(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """softmax(q k^T) v over all pixels, head by head; all [N, H, W, dim], q already scaled."""
-    batch, rows, columns, channels = query.shape
-    query, key, value = (
-        x.reshape(batch, rows * columns, heads, channels // heads).transpose(1, 2)
-        for x in (query, key, value)
-    )
-    weights = torch.softmax(query @ key.transpose(2, 3), dim=-1)
-    return (weights @ value).transpose(1, 2).reshape(batch, rows, columns, channels)
+    queries, keys, values = (_split_heads(x, heads) for x in (query, key, value))
+    weights = torch.softmax(queries @ keys.transpose(2, 3), dim=-1)
+    return _join_heads(weights @ values, query)
+
+
+def mix_whole(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """`mix` as torch's one operator, for runtimes with a kernel that keeps the scores in the caches."""
+    split = (_split_heads(x, heads) for x in (query, key, value))
+    return _join_heads(functional.scaled_dot_product_attention(*split, scale=1.0), query)
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    """[N, H, W, dim] as [N, heads, H * W, head dim]."""
+    batch, rows, columns, channels = x.shape
+    return x.reshape(batch, rows * columns, heads, channels // heads).transpose(1, 2)
+
+
+def _join_heads(mixed: Tensor, like: Tensor) -> Tensor:
+    """[N, heads, H * W, head dim] in the shape of `like`, [N, H, W, dim]."""
+    return mixed.transpose(1, 2).reshape(like.shape)
 
 
 def _activate(x: Tensor, silu: bool) -> Tensor:
@@ -133,15 +156,18 @@ STANDARD: Mapping[str, Lowering | str] = {
 }
 """Lowerings to what every converter knows."""
 
+WHOLE_ATTENTION: Mapping[str, Lowering | str] = {**STANDARD, "attention": whole_attention}
+"""The same where attention as one operator is known and faster."""
+
 LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "onnx": STANDARD,
     "coreml": STANDARD,
-    "openvino": STANDARD,
+    "openvino": WHOLE_ATTENTION,
     "litert": STANDARD,
     "ncnn": STANDARD,
     "executorch": STANDARD,
     "tensorflow": STANDARD,
-    "torch": STANDARD,
+    "torch": WHOLE_ATTENTION,
     "triton": STANDARD,
     "web": STANDARD,
 }

@@ -33,6 +33,7 @@ class QuantizedExportNetwork(ExportNetwork):
     """As `ExportNetwork`, of a quantised checkpoint."""
 
     weights: RealWeights
+    mix = staticmethod(mix)
 
     def __init__(self, checkpoint: QuantizedCheckpoint, split: PatchSplit) -> None:
         super().__init__(checkpoint.config, RealWeights(checkpoint), split)
@@ -134,7 +135,7 @@ class QuantizedExportNetwork(ExportNetwork):
         query, key, value = qkv.chunk(3, dim=-1)
         query = self.at(f"{name}.q", query, score_scale(query, heads))
         key, value = self.at(f"{name}.k", key), self.at(f"{name}.v", value)
-        return self.at(name, mix(query, key, value, heads))
+        return self.at(name, self.mix(query, key, value, heads))
 
     def standardise(self, name: str, x: Tensor) -> Tensor:
         return self.at(name, super().standardise(name, x))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mobilevit_fast.export.mapping import mix_whole
 from mobilevit_fast.export.network import POINTWISE, ExportNetwork
 from mobilevit_fast.export.quantized_network import QuantizedExportNetwork
 
@@ -49,7 +50,11 @@ class WholeLayersNetwork(QuantizedExportNetwork):
 
 
 class ScaledWeightsNetwork(WholeLayersNetwork):
-    """The same with weights multiplied by their scales, which OpenVINO knows for quantised ones."""
+    """The same with weights multiplied by their scales, which OpenVINO knows for quantised ones, and with
+    attention as one operator.
+    """
+
+    mix = staticmethod(mix_whole)
 
     def to_real(self, name: str, weight: Tensor, scale: Tensor) -> Tensor:
         return weight.float() * scale.reshape(-1, *[1] * (weight.ndim - 1))
