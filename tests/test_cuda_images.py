@@ -209,5 +209,5 @@ def test_what_cannot_be_prepared_is_refused():
     whole = _C.CudaPreparer(replace(APPLE, shortest_edge=None, crop_size=None).to_dict())
     model = random_checkpoint("mobilevit_xxs")
     engine = _C.CudaEngine(lower(model.config, model.tensors))
-    with pytest.raises(ValueError, match="different sizes are no batch"):
+    with pytest.raises(ValueError, match="different sizes cannot form a batch"):
         whole.run(engine, photographs([(64, 65), (65, 64)]))

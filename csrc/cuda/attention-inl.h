@@ -3,6 +3,7 @@
 // a time, the softmax's maximum and sum kept up to date: Dao et al., "FlashAttention".
 #pragma once
 
+#include "cuda/attention_place-inl.h"
 #include "cuda/matrix.h"
 
 namespace mvf::cuda {
@@ -41,24 +42,14 @@ struct AttentionKernel {
   static MVF_DEVICE void Run(const Args& args) { AttentionKernel(args).RunBlock(); }
 
  private:
-  MVF_DEVICE explicit AttentionKernel(const Args& args) : args_(args) {
-    const int64_t unit = BlockIndex() / args.query_blocks;
-    first_query_ =
-        static_cast<int>(BlockIndex() - unit * args.query_blocks) * (BlockThreads() / kWarp) * kQueries;
-    const int64_t place = unit / args.heads;
-    head_ = static_cast<int>(unit - place * args.heads);
-    const int positions = args.patch_height * args.patch_width;
-    image_ = place / positions;
-    const int position = static_cast<int>(place - image_ * positions);
-    patch_y_ = position / args.patch_width;
-    patch_x_ = position - patch_y_ * args.patch_width;
+  MVF_DEVICE explicit AttentionKernel(const Args& args) : args_(args), place_(args, kQueries) {
     queries_ = reinterpret_cast<Element*>(SharedMemory());
     keys_ = queries_ + BlockThreads() / kWarp * kQueries * kPitch;
     values_ = keys_ + kKeys * kPitch;
   }
 
   MVF_DEVICE void RunBlock() {
-    LoadTokens(queries_, 0, first_query_, BlockThreads() / kWarp * kQueries);
+    LoadTokens(queries_, 0, place_.first_query, BlockThreads() / kWarp * kQueries);
     Sums outputs[kValueTiles];
     MVF_UNROLL
     for (int j = 0; j < kValueTiles; ++j) outputs[j].Clear();
@@ -80,12 +71,6 @@ struct AttentionKernel {
     Store(outputs, total);
   }
 
-  MVF_DEVICE int64_t PixelOf(int token) const {
-    const int row = token / args_.tokens_across, column = token - row * args_.tokens_across;
-    return image_ * args_.pixels + static_cast<int64_t>(row * args_.patch_height + patch_y_) * args_.width +
-           (column * args_.patch_width + patch_x_);
-  }
-
   // q, k or v (part 0, 1, 2) of tokens in a row, with zeros behind the head's and the tokens' end.
   MVF_DEVICE void LoadTokens(Element* to, int part, int first, int count) const {
     if (args_.unit == 16) {
@@ -98,7 +83,7 @@ struct AttentionKernel {
       for (int item = ThreadIndex(); item < count * kHeadDim; item += BlockThreads()) {
         const int row = item / kHeadDim, c = item % kHeadDim;
         const bool there = first + row < args_.tokens && c < args_.head_dim;
-        to[row * kPitch + c] = there ? *Place(part, first + row, c) : Element{};
+        to[row * kPitch + c] = there ? *place_.Source(args_, part, first + row, c) : Element{};
       }
     }
   }
@@ -109,13 +94,9 @@ struct AttentionKernel {
     for (int item = ThreadIndex(); item < count * kUnits; item += BlockThreads()) {
       const int row = item / kUnits, c = item % kUnits * kWide;
       const bool there = first + row < args_.tokens && c < args_.head_dim;
-      CopyAsync<kBytes>(to + row * kPitch + c, there ? Place(part, first + row, c) : args_.qkv, there);
+      CopyAsync<kBytes>(to + row * kPitch + c, there ? place_.Source(args_, part, first + row, c) : args_.qkv,
+                        there);
     }
-  }
-
-  MVF_DEVICE const Element* Place(int part, int token, int channel) const {
-    const int dim = args_.heads * args_.head_dim;
-    return args_.qkv + PixelOf(token) * 3 * dim + part * dim + head_ * args_.head_dim + channel;
   }
 
   MVF_DEVICE void Score(int keys, Sums (&scores)[kScoreTiles]) const {
@@ -206,13 +187,12 @@ struct AttentionKernel {
   }
 
   MVF_DEVICE void Store(const Sums (&outputs)[kValueTiles], const float (&total)[2]) const {
-    const int dim = args_.heads * args_.head_dim;
     MVF_UNROLL
     for (int i = 0; i < 2; ++i) {
       const float share = 1.0f / QuadSum(total[i]);
-      const int token = first_query_ + WarpIndex() * kQueries + SumsRow() + 8 * i;
+      const int token = place_.first_query + WarpIndex() * kQueries + SumsRow() + 8 * i;
       if (token >= args_.tokens) continue;
-      Element* to = args_.output + PixelOf(token) * dim + head_ * args_.head_dim;
+      Element* to = place_.Target(args_, token);
       MVF_UNROLL
       for (int j = 0; j < kValueTiles; ++j) {
         const int c = j * kTileColumns + SumsColumn();
@@ -229,11 +209,7 @@ struct AttentionKernel {
   }
 
   const Args& args_;
-  int64_t image_;
-  int first_query_;
-  int head_;
-  int patch_y_;
-  int patch_x_;
+  const AttentionPlace<Args> place_;
   Element* queries_;
   Element* keys_;
   Element* values_;

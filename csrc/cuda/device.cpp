@@ -62,12 +62,15 @@ int DeviceOf(const void* address) {
   return on_device ? attributes.device : -1;
 }
 
-DeviceScope::DeviceScope(int device) {
+DeviceScope::DeviceScope(int device) : device_(device) {
   CheckCuda(cudaGetDevice(&previous_), "to name the current device");
   if (device != previous_) CheckCuda(cudaSetDevice(device), "to make a device current");
 }
 
-DeviceScope::~DeviceScope() { cudaSetDevice(previous_); }
+DeviceScope::~DeviceScope() {
+  // To make a device current starts it, so it is left alone where nothing has changed.
+  if (device_ != previous_ && cudaSetDevice(previous_) != cudaSuccess) cudaGetLastError();
+}
 
 DeviceBuffer::DeviceBuffer(size_t bytes, const char* purpose) : size_(bytes) {
   void* data = nullptr;

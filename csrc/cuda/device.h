@@ -37,7 +37,7 @@ class DeviceScope {
   DeviceScope& operator=(const DeviceScope&) = delete;
 
  private:
-  int previous_;
+  int device_, previous_;
 };
 
 // What follows belongs to the device that was current when it was made, which is current where it is used; it

@@ -6,6 +6,7 @@
 // are.
 #pragma once
 
+#include "cuda/attention_place-inl.h"
 #include "cuda/int8_matrix.h"
 #include "kernels/int8_exp2-inl.h"
 
@@ -49,17 +50,7 @@ struct Int8AttentionKernel {
   static MVF_DEVICE void Run(const Args& args) { Int8AttentionKernel(args).RunBlock(); }
 
  private:
-  MVF_DEVICE explicit Int8AttentionKernel(const Args& args) : args_(args) {
-    const int64_t unit = BlockIndex() / args.query_blocks;
-    first_query_ =
-        static_cast<int>(BlockIndex() - unit * args.query_blocks) * (BlockThreads() / kWarp) * kQueries;
-    const int64_t place = unit / args.heads;
-    head_ = static_cast<int>(unit - place * args.heads);
-    const int positions = args.patch_height * args.patch_width;
-    image_ = place / positions;
-    const int position = static_cast<int>(place - image_ * positions);
-    patch_y_ = position / args.patch_width;
-    patch_x_ = position - patch_y_ * args.patch_width;
+  MVF_DEVICE explicit Int8AttentionKernel(const Args& args) : args_(args), place_(args, kQueries) {
     queries_ = reinterpret_cast<uint8_t*>(SharedMemory());
     keys_ = queries_ + BlockThreads() / kWarp * kQueries * kPitch;
     values_ = keys_ + kKeys * kPitch;
@@ -90,23 +81,11 @@ struct Int8AttentionKernel {
     Store(outputs, total);
   }
 
-  MVF_DEVICE int64_t PixelOf(int token) const {
-    const int row = token / args_.tokens_across, column = token - row * args_.tokens_across;
-    return image_ * args_.pixels + static_cast<int64_t>(row * args_.patch_height + patch_y_) * args_.width +
-           (column * args_.patch_width + patch_x_);
-  }
-
-  // q, k or v (part 0, 1, 2).
-  MVF_DEVICE const uint8_t* Place(int part, int token, int channel) const {
-    const int dim = args_.heads * args_.head_dim;
-    return args_.qkv + PixelOf(token) * 3 * dim + part * dim + head_ * args_.head_dim + channel;
-  }
-
   // Four bytes around 128 as signed ones, zeros where there is nothing.
   MVF_DEVICE uint32_t LoadSigned(int part, int token, int channel) const {
     const int count = token < args_.tokens ? args_.head_dim - channel : 0;
     if (count <= 0) return 0;
-    const uint8_t* from = Place(part, token, channel);
+    const uint8_t* from = place_.Source(args_, part, token, channel);
     if (args_.unit >= 4) return LoadWord(from) ^ 0x80808080u;
     uint32_t word = 0;
     MVF_UNROLL
@@ -121,7 +100,7 @@ struct Int8AttentionKernel {
     const int rows = BlockThreads() / kWarp * kQueries;
     for (int item = ThreadIndex(); item < rows * kWords; item += BlockThreads()) {
       const int row = item / kWords, channel = item % kWords * 4;
-      StoreWord(queries_ + row * kPitch + channel, LoadSigned(0, first_query_ + row, channel));
+      StoreWord(queries_ + row * kPitch + channel, LoadSigned(0, place_.first_query + row, channel));
     }
   }
 
@@ -131,8 +110,8 @@ struct Int8AttentionKernel {
       const int key = item / kUnits, channel = item % kUnits * 16;
       const bool there = first + key < args_.tokens && channel < args_.head_dim;
       CopyBytes16(keys_ + static_cast<int>(PlaceInRuns(key)) * kPitch + channel,
-                  there ? Place(1, first + key, channel) : args_.qkv, there ? args_.head_dim - channel : 0,
-                  args_.unit, args_.qkv);
+                  there ? place_.Source(args_, 1, first + key, channel) : args_.qkv,
+                  there ? args_.head_dim - channel : 0, args_.unit, args_.qkv);
     }
   }
 
@@ -245,13 +224,12 @@ struct Int8AttentionKernel {
   }
 
   MVF_DEVICE void Store(const Total (&outputs)[kValueTiles], const int32_t (&total)[2]) const {
-    const int dim = args_.heads * args_.head_dim;
     MVF_UNROLL
     for (int i = 0; i < 2; ++i) {
       const float multiplier = Divide(args_.output_multiplier, ToReal(QuadSum(total[i])));
-      const int token = first_query_ + WarpIndex() * kQueries + SumsRow() + 8 * i;
+      const int token = place_.first_query + WarpIndex() * kQueries + SumsRow() + 8 * i;
       if (token >= args_.tokens) continue;
-      uint8_t* to = args_.output + PixelOf(token) * dim + head_ * args_.head_dim;
+      uint8_t* to = place_.Target(args_, token);
       MVF_UNROLL
       for (int j = 0; j < kValueTiles; ++j) {
         const int c = j * kTileColumns + SumsColumn();
@@ -273,11 +251,7 @@ struct Int8AttentionKernel {
   }
 
   const Args& args_;
-  int64_t image_;
-  int first_query_;
-  int head_;
-  int patch_y_;
-  int patch_x_;
+  const AttentionPlace<Args> place_;
   uint8_t* queries_;
   uint8_t* keys_;
   uint8_t* values_;

@@ -32,7 +32,7 @@ void LaunchBlocks(const typename Kernel::Args& args, int64_t blocks, int threads
                                 " bytes of a block's shared memory; the device has " +
                                 std::to_string(run.shared_bytes));
   }
-  Launch<Kernel>(args, {blocks, threads, shared}, run.stream);
+  Launch<Kernel>(args, {blocks, threads, shared, run.shared_bytes}, run.stream);
 }
 
 }  // namespace mvf::cuda

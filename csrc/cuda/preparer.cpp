@@ -143,8 +143,9 @@ ImageSize Preparer::SizeOf(const std::vector<StridedImage>& images) const {
   for (const StridedImage& image : images) {
     const ImageSize other = PreparedSize(rule_, image.size);
     if (other == size) continue;
-    throw std::invalid_argument("this rule does not crop, and images of different sizes are no batch: " +
-                                ToString(size) + " and " + ToString(other));
+    throw std::invalid_argument(
+        "this rule does not crop, and images of different sizes cannot form a batch: " + ToString(size) +
+        " and " + ToString(other));
   }
   return size;
 }

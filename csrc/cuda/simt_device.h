@@ -37,13 +37,17 @@ template <class Kernel>
 void Launch(const typename Kernel::Args& args, const LaunchShape& shape, Stream stream) {
   constexpr size_t kWithoutAsking = 48 * 1024;
   if (shape.shared > kWithoutAsking) {
+    // Always the most that there is: the limit is the kernel's, and other threads launch it with other sizes.
     CheckCuda(cudaFuncSetAttribute(Entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(shape.shared)),
+                                   static_cast<int>(shape.shared_limit)),
               "to give a block its shared memory");
   }
-  Entry<Kernel><<<static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads), shape.shared,
-                  static_cast<cudaStream_t>(stream)>>>(args);
-  CheckCuda(cudaGetLastError(), "to launch a kernel");
+  void* arguments[] = {const_cast<typename Kernel::Args*>(&args)};
+  CheckCuda(
+      cudaLaunchKernel(reinterpret_cast<const void*>(Entry<Kernel>),
+                       dim3(static_cast<unsigned>(shape.blocks)), dim3(static_cast<unsigned>(shape.threads)),
+                       arguments, shape.shared, static_cast<cudaStream_t>(stream)),
+      "to launch a kernel");
 }
 
 // ---- within a warp, all of whose lanes must call together -----------------------------------------------

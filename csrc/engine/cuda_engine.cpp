@@ -62,6 +62,17 @@ ImageBatch DenseBatch(const ImageBatch& batch, const float* data) {
   return {dense, batch.count, ImageElements(image)};
 }
 
+cuda::DeviceProperties SupportedProperties(int device) {
+  constexpr int kLeastMajor = 8;
+  const cuda::DeviceProperties found = cuda::PropertiesOf(device);
+  if (found.major < kLeastMajor) {
+    throw std::invalid_argument("CUDA device " + std::to_string(device) + " (" + found.name +
+                                ") has compute capability " + std::to_string(found.major) + "." +
+                                std::to_string(found.minor) + "; the kernels need 8.0 or later");
+  }
+  return found;
+}
+
 }  // namespace
 
 CudaEngine::CudaEngine(Plan plan, const CudaTable& table, int device)
@@ -69,7 +80,7 @@ CudaEngine::CudaEngine(Plan plan, const CudaTable& table, int device)
       table_(table),
       device_(device),
       facts_(CheckDevicePlan(plan_, table)),
-      properties_(cuda::PropertiesOf(device)),
+      properties_(SupportedProperties(device)),
       weights_(plan_, table) {
   ForgetWeights(plan_);
   const DeviceScope scope(device_);
@@ -185,13 +196,19 @@ void CudaEngine::Run(const ImageBatch& batch, const std::shared_ptr<const Progra
   const Frame frame = FrameOf(of_size.program, batch.first);
   // The caller's images and outputs are elsewhere each time: their kernels stay out of the graph.
   done_->MakeWait(stream);
-  Enqueue(frame, 0, 1, run);
-  if (of_size.graph) {
-    of_size.graph->Launch(stream);
-  } else {
-    Enqueue(frame, 1, steps, run);
+  try {
+    Enqueue(frame, 0, 1, run);
+    if (of_size.graph) {
+      of_size.graph->Launch(stream);
+    } else {
+      Enqueue(frame, 1, steps, run);
+    }
+    EnqueueOutputs(frame, outputs, run);
+  } catch (...) {
+    // The next run has to wait for what was enqueued.
+    cuda::Synchronize(stream);
+    throw;
   }
-  EnqueueOutputs(frame, outputs, run);
   done_->Record(stream);
   // Only now: a launch that is recorded must not be its kernel's first, which loads it.
   if (!of_size.graph) {

@@ -67,7 +67,7 @@ class CudaEngine {
     Program program;
     std::unique_ptr<cuda::Graph> graph;
   };
-  static constexpr size_t kMaxBatches = 16;
+  static constexpr size_t kMaxBatches = 64;  // more than the sizes that a server batches
 
   Batch& BatchFor(const std::shared_ptr<const Program>& program, int64_t images);
   void ReserveArena(size_t bytes, bool capturing);

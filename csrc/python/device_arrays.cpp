@@ -17,7 +17,8 @@ struct ElementType {
 };
 constexpr ElementType kFloat32 = {"<f4", "float32", 4};
 constexpr ElementType kFloat16 = {"<f2", "float16", 2};
-constexpr ElementType kBfloat16 = {"<V2", "bfloat16", 2};
+// Releases of torch differ in what they call bfloat16 in the interface: it comes as a view as int16.
+constexpr ElementType kBfloat16 = {"<i2", "bfloat16 (as int16)", 2};
 constexpr ElementType kByte = {"|u1", "uint8", 1};
 
 const ElementType& TypeOf(DType type) {
@@ -226,7 +227,8 @@ void* ReadWorkspace(py::handle array, const std::string& name, int64_t bytes, in
 }
 
 DType DeviceArrayType(py::handle array, const std::string& name) {
-  const std::string wanted = name + " must be a float16, bfloat16 or float32 array on a CUDA device";
+  const std::string wanted =
+      name + " must be a float16, bfloat16 (as int16) or float32 array on a CUDA device";
   const Interface interface(array, name, wanted);
   const std::string code = ReadString(interface.Required("typestr"), interface.NameOf("typestr"));
   for (DType type : {DType::kF16, DType::kBf16, DType::kF32}) {

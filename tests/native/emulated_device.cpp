@@ -12,12 +12,14 @@ namespace mvf_test {
 namespace {
 
 bool pretended = false;
+int major_capability = 9;
 size_t in_use = 0;
 constexpr size_t kHeader = 256;  // before each buffer: its size
 
 }  // namespace
 
 void PretendCapturing(bool capturing) { pretended = capturing; }
+void PretendCapability(int major) { major_capability = major; }
 
 size_t DeviceBytesInUse() { return in_use; }
 
@@ -38,6 +40,7 @@ int DeviceCount() { return 1; }
 DeviceProperties PropertiesOf(int) {
   DeviceProperties properties;
   properties.name = "emulated";
+  properties.major = mvf_test::major_capability;
   properties.multiprocessors = 2;
   properties.shared_bytes = 99 * 1024;
   return properties;
@@ -45,8 +48,8 @@ DeviceProperties PropertiesOf(int) {
 
 int DeviceOf(const void*) { return 0; }
 
-DeviceScope::DeviceScope(int device) : previous_(device) {}
-DeviceScope::~DeviceScope() { (void)previous_; }
+DeviceScope::DeviceScope(int device) : device_(device), previous_(device) {}
+DeviceScope::~DeviceScope() { (void)(device_ + previous_); }
 
 DeviceBuffer::DeviceBuffer(size_t bytes, const char*) : size_(bytes) {
   auto* memory = static_cast<std::byte*>(std::malloc(kHeader + bytes));

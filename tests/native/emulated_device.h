@@ -8,6 +8,9 @@ namespace mvf_test {
 // What IsCapturing answers from now on.
 void PretendCapturing(bool capturing);
 
+// What devices say of themselves from now on: the whole part of their compute capability.
+void PretendCapability(int major);
+
 // Bytes in buffers that are alive.
 size_t DeviceBytesInUse();
 

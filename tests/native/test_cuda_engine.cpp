@@ -102,8 +102,8 @@ TEST(cuda_engine, a_larger_batch_lets_the_graphs_of_smaller_ones_go) {
 TEST(cuda_engine, graphs_are_bounded) {
   const SamplePlan sample = MakeSamplePlan();
   CudaEngine engine(sample.plan, CudaTableF32(), 0);
-  for (int64_t count = 20; count > 0; --count) Run(engine, Images(count, 1, 1));
-  CHECK_EQUAL(engine.graph_count(), 16u);
+  for (int64_t count = 70; count > 0; --count) Run(engine, Images(count, 1, 1));
+  CHECK_EQUAL(engine.graph_count(), 64u);
 }
 
 TEST(cuda_engine, host_memory_gives_the_same) {
@@ -157,6 +157,15 @@ TEST(cuda_engine, steps_on_bytes_are_refused) {
   sample.plan.steps.push_back(quantize);
   CHECK_THROWS(std::invalid_argument, "fp16 kernels know no steps on bytes; use precision='int8'",
                CudaEngine(sample.plan, CudaTableF16(), 0));
+}
+
+TEST(cuda_engine, devices_older_than_the_kernels_are_refused) {
+  const SamplePlan sample = MakeSamplePlan();
+  PretendCapability(7);
+  CHECK_THROWS(std::invalid_argument,
+               "CUDA device 0 (emulated) has compute capability 7.0; the kernels need 8.0 or later",
+               CudaEngine(sample.plan, CudaTableF16(), 0));
+  PretendCapability(9);
 }
 
 }  // namespace

@@ -208,7 +208,7 @@ TEST(cuda_prepare, what_cannot_be_prepared_is_refused) {
   CHECK_THROWS(std::invalid_argument, "too long and thin", run({{&byte, {1, 1 << 22}}}));
   ImageRule whole;
   const Preparer keeps_sizes(whole, 0);
-  CHECK_THROWS(std::invalid_argument, "images of different sizes are no batch: 5x4 and 4x5",
+  CHECK_THROWS(std::invalid_argument, "images of different sizes cannot form a batch: 5x4 and 4x5",
                keeps_sizes.SizeOf({{&byte, {4, 5}}, {&byte, {5, 4}}}));
   PretendCapturing(true);
   CHECK_THROWS(std::invalid_argument, "being recorded", run({{&byte, {1, 1}, 3, 3, 1}}));

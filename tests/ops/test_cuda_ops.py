@@ -34,10 +34,10 @@ def capability(monkeypatch):
 
     def pretend(*version):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: version)
-        cuda_native._has_kernels.cache_clear()
+        cuda_native.has_kernels.cache_clear()
 
     yield pretend
-    cuda_native._has_kernels.cache_clear()
+    cuda_native.has_kernels.cache_clear()
 
 
 def schema_of(sample):

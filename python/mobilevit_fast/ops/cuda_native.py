@@ -22,14 +22,15 @@ LEAST_CAPABILITY = (8, 0)
 
 
 @cache
-def _has_kernels(device: int) -> bool:
+def has_kernels(device: int) -> bool:
+    """Whether this build has kernels for the CUDA device of that number."""
     return not _C.why_no_cuda() and torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
 
 
 def kernel_for(name: str, arguments: tuple[Any, ...], output: Tensor) -> Callable[..., None] | None:
     """The function here that computes an operation of these arguments, None where none does."""
     device = output.device
-    if output.dtype not in DTYPES or device.type != "cuda" or not _has_kernels(device.index):
+    if output.dtype not in DTYPES or device.type != "cuda" or not has_kernels(device.index):
         return None
     fits, kernel = _KERNELS.get(name, (None, None))
     return kernel if fits is not None and fits(*arguments) else None
@@ -134,7 +135,11 @@ def _weights_place(tensor: Tensor) -> dict[str, Any]:
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().contiguous()
+    if tensor is None:
+        return None
+    dense = tensor.detach().contiguous()
+    # What torch calls bfloat16 in `__cuda_array_interface__` has changed; torch 2.5 and 2.6 say float16.
+    return dense.view(torch.int16) if dense.dtype == torch.bfloat16 else dense
 
 
 def _matrix(tensor: Tensor) -> Tensor:
