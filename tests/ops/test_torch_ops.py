@@ -5,8 +5,9 @@ import pytest
 import torch
 from op_oracles import ORACLES
 from op_samples import SAMPLES
+from torch.utils.flop_counter import FlopCounterMode
 
-from mobilevit_fast import ops
+from mobilevit_fast import create_model, ops
 
 MAPS_FIRST = ("dwconv3x3", "conv3x3", "inverted_residual")
 on_every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
@@ -41,6 +42,15 @@ def test_results_equal_float64_loops(sample, dtype):
 def test_torch_accepts_schema_fake_and_autograd(sample):
     tensors = [None if tensor is None else tensor.requires_grad_() for tensor in sample.tensors()]
     torch.library.opcheck(sample.overload(), (*tensors, *sample.others))
+
+
+def test_operations_count_as_torchs_own_do():
+    assert set(ops.FLOP_FORMULAS) == set(ops.NAMES)
+    model = create_model("mobilevit_xxs").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(2, 3, 256, 256))
+    # Of multiply-accumulates, as `info` counts them, two for each.
+    assert counter.get_total_flops() == 2 * 2 * 407_364_096
 
 
 @on_every_sample
@@ -92,6 +102,7 @@ def test_half_precision_stays_half_precision(sample, dtype):
 
 
 def test_autocast_casts_every_tensor():
+    torch.manual_seed(0)
     x, weight = torch.randn(4, 8), torch.randn(6, 8, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = ops.linear(x, weight, silu=True)

@@ -1,5 +1,6 @@
 """The kernels as torch operators; importing this package registers `torch.ops.mobilevit_fast.*`."""
 
+from mobilevit_fast.ops.flops import FLOP_FORMULAS
 from mobilevit_fast.ops.functional import (
     attention,
     batch_norm,
@@ -17,6 +18,7 @@ from mobilevit_fast.ops.training_blocks import BLOCK_NAMES
 
 __all__ = [
     "BLOCK_NAMES",
+    "FLOP_FORMULAS",
     "INT8_NAMES",
     "NAMES",
     "TRAINING_NAMES",
