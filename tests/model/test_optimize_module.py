@@ -17,6 +17,7 @@ from families import (
     transformers_model,
 )
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevit_fast.model import optimize
 
@@ -68,6 +69,52 @@ def test_hooks_inside_see_what_torch_computes(family):
     for name, tensor in expected.items():
         assert_same(actual[name], tensor, tolerance=1e-4)
     assert runs_natively(fast), "without its hooks the model runs natively again"
+
+
+@in_every_family
+def test_hooks_on_all_modules_see_what_torch_computes(family):
+    fast = optimize(CLASSIFIERS[family]())
+    assert runs_natively(fast)
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        fast(images())
+    finally:
+        handle.remove()
+    assert nn.Conv2d in seen
+    assert runs_natively(fast)
+
+
+@in_every_family
+def test_a_forward_that_was_replaced_before_is_called(family):
+    fast = optimize(CLASSIFIERS[family]())
+    with torch.no_grad():
+        expected = logits_of(fast(images())).clone()
+    fast = optimize(CLASSIFIERS[family]())
+    norm = next(module for module in fast.modules() if isinstance(module, nn.LayerNorm))
+    forward = norm.forward
+    norm.forward = lambda x: forward(x) * 3
+    with torch.no_grad():
+        assert not torch.allclose(logits_of(fast(images())), expected, rtol=1e-3)
+
+
+@in_every_family
+def test_modes_that_see_every_operation_see_torchs(family):
+    fast = optimize(CLASSIFIERS[family]())
+    assert runs_natively(fast)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        fast(images())
+    assert counter.get_total_flops() > 1e6
+
+
+@in_every_family
+def test_images_that_torch_has_put_off_negating(family):
+    fast = optimize(CLASSIFIERS[family]())
+    given = torch.zeros(images().shape, dtype=torch.complex64)
+    given.imag = -images()
+    with torch.inference_mode():
+        expected, actual = (logits_of(fast(x)).clone() for x in (images(), given.conj().imag))
+    assert torch.equal(actual, expected)
 
 
 @in_every_family

@@ -23,12 +23,13 @@ ConvNorm = tuple[nn.Module, nn.Module | None]
 
 
 def is_plain(module: nn.Module, *types: type[nn.Module]) -> bool:
-    """Whether `module` is exactly one of `types` and nobody hooks into its calls."""
+    """Whether `module` is exactly one of `types` and nobody hooks into its calls or has replaced them."""
     return type(module) in types and not (
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or "forward" in vars(module)
     )
 
 

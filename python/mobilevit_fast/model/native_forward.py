@@ -17,6 +17,7 @@ from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.lower import lower
 from mobilevit_fast.model.snapshot import Snapshot
 from mobilevit_fast.model.structure import UnsupportedError
+from mobilevit_fast.ops.cuda_native import has_kernels
 from mobilevit_fast.ops.native import intra_op_threads
 
 _PRECISIONS = {
@@ -78,9 +79,10 @@ class NativeForward:
         if (images.device, images.dtype) != built.place:
             return None  # torch says what is wrong
         if isinstance(built.engine, cuda.DeviceEngine):
+            if torch.cuda.is_current_stream_capturing():
+                return None  # a graph of the user's outlives an engine, and has to see new weights
             return [output.to(images.dtype) for output in built.engine.run(images.float())]
-        pixels = images.detach() if images.requires_grad else images
-        return [torch.from_numpy(array) for array in built.engine.run(pixels.numpy())]
+        return [torch.from_numpy(array) for array in built.engine.run(_as_array(images))]
 
     def forget(self) -> None:
         """Build every engine anew before its next use."""
@@ -132,7 +134,7 @@ def _place_of(tensors: list[Tensor]) -> tuple[torch.device, torch.dtype] | None:
     if len(places) != 1 or len({tensor.device for tensor in tensors}) != 1:
         return None
     [(device, dtype)] = places
-    has_engine = (device.type, dtype) in _PRECISIONS and (device.type == "cpu" or not _C.why_no_cuda())
+    has_engine = (device.type, dtype) in _PRECISIONS and (device.type == "cpu" or has_kernels(device.index))
     return (device, dtype) if has_engine else None
 
 
@@ -163,4 +165,13 @@ def _is_plain_input(images: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
     )
+
+
+def _as_array(images: Tensor) -> np.ndarray:
+    pixels = images.detach() if images.requires_grad else images
+    try:
+        return pixels.numpy()
+    except RuntimeError:
+        return pixels.resolve_neg().numpy()  # what torch has put off negating

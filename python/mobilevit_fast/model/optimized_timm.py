@@ -63,6 +63,7 @@ class BottleneckBlock(byobnet.BottleneckBlock):
         return all(_is_nothing(module) for module in extras)
 
 
+@mobilevit.register_notrace_module  # as timm's own
 class MobileVitBlock(mobilevit.MobileVitBlock):
     def forward(self, x: Tensor) -> Tensor:
         if not (

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -66,6 +67,8 @@ class Snapshot:
         self._modes = [vars(module) for module in modules[1:] if _depends_on_mode(module)]
         # Hooks of the root run around its forward pass as ever; those further in would be passed over.
         self._hooks = [getattr(module, name) for module in modules[1:] for name in _HOOKS]
+        self._hooks += [_global_forward_hooks, _global_forward_pre_hooks]
+        self._is_patched = any("forward" in vars(module) for module in modules[1:])
         self._hooks_made_when_unwatched = -1
         self._cache_lines = _cache_lines([*dicts, *self._modes], floats)
 
@@ -75,7 +78,9 @@ class Snapshot:
         return self._steps == _steps.count and _C.has_fingerprint(self._fingerprint, *self._watched)
 
     def is_watched(self) -> bool:
-        """Whether somebody has hooks on a submodule."""
+        """Whether somebody has hooks on a submodule, or had replaced its `forward` by then."""
+        if self._is_patched:
+            return True
         hooks_made = RemovableHandle.next_id
         if hooks_made == self._hooks_made_when_unwatched:
             return False
