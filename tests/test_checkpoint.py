@@ -1,5 +1,6 @@
 """Checkpoints of every family and form, read whole: config, tensors, preprocessing and labels."""
 
+import argparse
 import io
 import json
 import pickle
@@ -146,6 +147,27 @@ def test_a_training_checkpoint_is_unwrapped(tmp_path, checkpoint, key):
     assert_same_tensors(load_checkpoint(tmp_path / "last.pth").tensors, checkpoint.tensors)
 
 
+def test_checkpoints_of_training_scripts_hold_options_and_have_two_endings(tmp_path, checkpoint):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(array) for name, array in timm_state(checkpoint).items()}
+    content = {"state_dict": state, "args": argparse.Namespace(lr=0.1), "epoch": 3}
+    torch.save(content, tmp_path / "model_best.pth.tar")
+    assert_same_tensors(load_checkpoint(tmp_path / "model_best.pth.tar").tensors, checkpoint.tensors)
+    lightning = {"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}
+    torch.save(lightning, tmp_path / "last.ckpt")
+    assert_same_tensors(load_checkpoint(tmp_path / "last.ckpt").tensors, checkpoint.tensors)
+
+
+def test_a_state_dict_of_our_module_is_taken_for_a_new_models(tmp_path, checkpoint):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(array) for name, array in checkpoint.tensors.items()}
+    torch.save(state, tmp_path / "mine.pth")
+    with pytest.warns(UserWarning, match=r"mine\.pth' says nothing of its model's preprocessing"):
+        loaded = load_checkpoint(tmp_path / "mine.pth")
+    assert_same_tensors(loaded.tensors, checkpoint.tensors)
+    assert loaded.preprocessing.channel_order == "RGB"
+
+
 def write_shards(folder, checkpoint):
     write_transformers(folder, checkpoint)
     (folder / "model.safetensors").unlink()
@@ -161,6 +183,15 @@ def write_shards(folder, checkpoint):
 
 def test_a_sharded_folder(tmp_path, checkpoint):
     assert_same_tensors(load_checkpoint(write_shards(tmp_path, checkpoint)).tensors, checkpoint.tensors)
+
+
+def test_a_sharded_bin_folder(tmp_path, checkpoint):
+    folder = write_transformers(tmp_path, checkpoint)
+    (folder / "model.safetensors").unlink()
+    save_torch(transformers_state(checkpoint), folder / "pytorch_model-00001-of-00001.bin")
+    index = {"weight_map": dict.fromkeys(transformers_state(checkpoint), "pytorch_model-00001-of-00001.bin")}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert_same_tensors(load_checkpoint(folder).tensors, checkpoint.tensors)
 
 
 def test_a_missing_shard_is_named(tmp_path, checkpoint):

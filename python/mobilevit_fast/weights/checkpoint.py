@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -181,7 +182,7 @@ def _read_weights(files: SourceFiles) -> tuple[dict[str, Any], dict[str, str]]:
     state: dict[str, Any] = {}
     metadata: dict[str, str] = {}
     for path in files.weights:
-        if path.suffix in PICKLED_SUFFIXES:
+        if path.name.endswith(PICKLED_SUFFIXES):
             tensors = read_pickled(path)
         else:
             tensors, metadata = read_safetensors(path)
@@ -225,10 +226,19 @@ def _from_state(state: Mapping[str, Any], files: SourceFiles) -> Checkpoint:
             preprocessing = from_timm(files.config.get("pretrained_cfg") or files.config)
         else:
             size = config.image_size
-            preprocessing = Preprocessing(shortest_edge=round(size * 9 / 8), crop_size=(size, size))
+            order = "RGB" if family == OURS else "BGR"
+            preprocessing = Preprocessing(
+                shortest_edge=round(size * 9 / 8), crop_size=(size, size), channel_order=order
+            )
     if files.preprocessor:
         with _blaming(f"preprocessor_config.json of {source}"):
             preprocessing = from_huggingface(files.preprocessor)
+    if family == OURS:
+        warnings.warn(
+            f"{source} says nothing of its model's preprocessing, labels and settings, and gets those of a "
+            "new model (RGB, numbered classes); save_pretrained() writes a folder that says all",
+            stacklevel=2,
+        )
     if labels is None:
         imagenet = family in (TIMM, CVNETS) and config.num_classes == len(imagenet_labels())
         labels = imagenet_labels() if imagenet else numbered_labels(config.num_classes)

@@ -114,7 +114,7 @@ def from_file(state: Mapping[str, np.ndarray], content: Mapping[str, Any], sourc
         if not isinstance(value, str) or not name.endswith(_ARRAYS):
             return value
         if value not in state:
-            raise ValueError(f"{name} is tensor tensor {value!r}, which the file does not have")
+            raise ValueError(f"{name} names tensor {value!r}, which the file does not have")
         unused.discard(value)
         tensor = state[value]
         return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor

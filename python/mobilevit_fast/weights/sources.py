@@ -13,11 +13,14 @@ from typing import Any
 from mobilevit_fast.config import MODELS
 from mobilevit_fast.weights.hub import HUB_IDS, download
 
-PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 SUFFIXES = (".safetensors", *PICKLED_SUFFIXES)
 
 _DATA = Path(__file__).resolve().parent.parent / "data"
-_STANDARD_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_STANDARD_NAMES = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -68,7 +71,7 @@ def find_source(source: str | os.PathLike) -> SourceFiles:
         return _from_folder(Path(path), name)
     if os.path.isfile(path):
         return _from_file(Path(path), name)
-    if Path(path).suffix in SUFFIXES or name.startswith((".", "~", os.sep)) or name.endswith(os.sep):
+    if path.endswith(SUFFIXES) or name.startswith((".", "~", os.sep)) or name.endswith(os.sep):
         raise FileNotFoundError(f"there is no file or folder {name!r}")
     if _HUB_ID.fullmatch(name):
         return _from_folder(download(name), name)
@@ -78,7 +81,7 @@ def find_source(source: str | os.PathLike) -> SourceFiles:
 def _from_file(path: Path, name: str) -> SourceFiles:
     if path.name in _STANDARD_NAMES:
         return _with_configs(path, name)
-    if path.suffix not in SUFFIXES:
+    if not path.name.endswith(SUFFIXES):
         raise ValueError(f"{name!r} is not a weights file; known endings: {', '.join(SUFFIXES)}")
     return SourceFiles(name, (path,))
 
