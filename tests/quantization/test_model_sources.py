@@ -124,11 +124,24 @@ def test_few_images_warn(checkpoint, photographs):
 def test_random_images_warn(checkpoint, kind):
     rng = np.random.default_rng(0)
     if kind == "noise":
-        images = rng.normal(0, 1, (32, 3, 64, 64)).astype(np.float32)
+        images = rng.random((32, 3, 64, 64), np.float32)
     else:
         images = list(rng.integers(0, 256, (32, 64, 64, 3), dtype=np.uint8))
     with pytest.warns(CalibrationWarning, match="look like noise"):
         to_images(images, checkpoint.preprocessing)
+
+
+@pytest.mark.parametrize("change", [lambda x: x * 255, lambda x: x * 2 - 1])
+def test_arrays_prepared_in_another_way_warn(checkpoint, photographs, change):
+    pixels = to_images(photographs, checkpoint.preprocessing)
+    with pytest.warns(CalibrationWarning, match="preprocessing gives 0 to 1: were they"):
+        to_images(change(pixels), checkpoint.preprocessing)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_tensors_may_be_of_any_float_type(checkpoint, photographs, dtype):
+    pixels = to_images(photographs, checkpoint.preprocessing)
+    assert torch.equal(to_images(pixels.to(dtype), checkpoint.preprocessing), pixels.to(dtype).float())
 
 
 def test_images_of_one_colour_warn(checkpoint):

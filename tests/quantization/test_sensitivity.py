@@ -67,6 +67,10 @@ def test_progress_is_told(checkpoint, images):
     assert seen == calibration + [(len(result.rows), "sensitivity")] * len(result.rows)
 
 
+def test_one_number_of_bits_needs_no_sequence(checkpoint, images):
+    assert {row.bits for row in sensitivity(checkpoint, images, bits=8).rows} == {8}
+
+
 @pytest.mark.parametrize("bits", [(), (8, 3)])
 def test_other_bits_are_refused(checkpoint, images, bits):
     with pytest.raises(ValueError, match="bits must be 8, 4 or both"):

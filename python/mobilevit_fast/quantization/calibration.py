@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mobilevit_fast.image import Preprocessing
+from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.network import QuantizedMobileViT
 from mobilevit_fast.quantization.observer import Distribution, Observer, grid_over
 from mobilevit_fast.quantization.point import Kind, Point
-
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Wraps steps, given their number and a title, to show how far they have come."""
+from mobilevit_fast.quantization.sources import is_within
 
 _BATCH = 2
 """Images that run at once: the maps of more go back to the system after each use, which costs much time."""
 
 _BINS = 8192
-_OUTSIDE = 1.01
-"""How far images may reach beyond the range that their preprocessing gives before it is not believed."""
 
 
 def calibrate(
@@ -80,11 +76,5 @@ def watching(network: QuantizedMobileViT, look: Callable[[Point, Tensor], None])
 
 def _image_range(preprocessing: Preprocessing, seen: tuple[float, float]) -> tuple[float, float]:
     """Bytes times a factor fall on a grid of 256 steps exactly, so the rule says more than any images."""
-    brightest = 255 * preprocessing.rescale
-    if preprocessing.mean is None or preprocessing.std is None:
-        given = (0.0, brightest)
-    else:
-        pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
-        given = min(-mean / std for mean, std in pairs), max((brightest - mean) / std for mean, std in pairs)
-    believed = seen[0] >= given[0] * _OUTSIDE - 1e-6 and seen[1] <= given[1] * _OUTSIDE
-    return given if believed else seen
+    given = preprocessing.value_range
+    return given if is_within(seen, given) else seen

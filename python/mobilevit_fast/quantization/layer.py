@@ -140,6 +140,7 @@ class Layer(nn.Module):
         size = self.format.group_size
         if size:
             inputs = self.weight[0].numel()
+            size = min(size, inputs)
             return scales.repeat_interleave(size, dim=1)[:, :inputs].reshape(self.weight.shape)
         return scales.reshape(-1, *(1,) * (self.weight.ndim - 1))
 

@@ -24,6 +24,7 @@ def choose_scales(layer: Layer, second_ratio: Tensor | None = None) -> None:
     rows = scale_second(layer.weight, second_ratio).flatten(1)
     size = layer.format.group_size
     if size:
+        size = min(size, rows.shape[1])
         groups = functional.pad(rows, (0, -rows.shape[1] % size)).reshape(-1, size)
         layer.weight_scale = _best_scales(groups, low, high).reshape(len(rows), -1)
     else:

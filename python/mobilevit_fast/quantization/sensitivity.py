@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilevit_fast.evaluation import Dataset
-from mobilevit_fast.quantization.calibration import Progress, calibrate, run
+from mobilevit_fast.pictures import figure_class
+from mobilevit_fast.progress import Progress
+from mobilevit_fast.quantization.calibration import calibrate, run
 from mobilevit_fast.quantization.layer import FULL
 from mobilevit_fast.quantization.network import QuantizedMobileViT, fold_network
 from mobilevit_fast.quantization.observer import MeanSquaredError
@@ -73,13 +75,9 @@ class Sensitivity:
 
         Raises ImportError where matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ModuleNotFoundError as error:
-            raise ImportError("pictures need matplotlib: pip install matplotlib") from error
         layers = list(dict.fromkeys(row.layer for row in self.rows))
         every_bits = sorted({row.bits for row in self.rows}, reverse=True)
-        figure = Figure(figsize=(9, 1 + 0.2 * len(layers)), layout="constrained")
+        figure = figure_class()(figsize=(9, 1 + 0.2 * len(layers)), layout="constrained")
         axes = figure.subplots()
         height = 0.8 / len(every_bits)
         for index, bits in enumerate(every_bits):
@@ -99,7 +97,7 @@ def sensitivity(
     model: ModelSource,
     data: Images | Dataset,
     *,
-    bits: Sequence[int] = (8, 4),
+    bits: Sequence[int] | int = (8, 4),
     progress: Progress | None = None,
 ) -> Sensitivity:
     """Quantise each layer alone and measure what that does to the answers.
@@ -115,8 +113,10 @@ def sensitivity(
         TypeError, ValueError, FileNotFoundError: a model or data that does not serve; other bits.
 
     Warns:
-        CalibrationWarning: images that are too few or look like noise.
+        CalibrationWarning: images that are too few, look like noise, or were prepared for another model.
     """
+    if isinstance(bits, int):
+        bits = (bits,)
     unknown = set(bits) - {8, 4}
     if unknown or not bits:
         raise ValueError(f"bits must be 8, 4 or both, got {tuple(bits)!r}")

@@ -33,6 +33,9 @@ ENOUGH = 32
 MOST = 128
 """More calibration images than this are thinned out evenly: they would take time and change nothing."""
 
+_OUTSIDE = 0.01
+"""How far images may reach beyond the range that their preprocessing gives, as a share of it."""
+
 _LEAST_CORRELATION = 0.2
 """Between neighbouring pixels; of photographs it is 0.9 and more, of noise 0."""
 
@@ -65,7 +68,8 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
     config, tensors = optimize(source).describe()
     if "classifier.weight" not in tensors:
         raise ValueError(
-            f"a {type(source).__name__} has no classifier; give a model for image classification"
+            f"this {type(source).__name__} has no classifier of mean features; give a model for image "
+            "classification"
         )
     labels, preprocessing = _from_timm(source, config) or _from_transformers(source, config)
     return Checkpoint(config, dict(tensors), preprocessing, labels, source=config.name)
@@ -82,12 +86,14 @@ def to_images(calibration: Images, preprocessing: Preprocessing, most: int = MOS
         FileNotFoundError, ValueError, TypeError: no images, or some that cannot be read or are not finite.
 
     Warns:
-        CalibrationWarning: fewer than `ENOUGH` images, or noise instead of photographs.
+        CalibrationWarning: fewer than `ENOUGH` images, noise instead of photographs, or values beyond what
+            the preprocessing gives.
     """
     if isinstance(calibration, str | os.PathLike):
         calibration = find_images(calibration)
     if isinstance(calibration, Tensor):
-        calibration = calibration.detach().cpu().numpy()
+        calibration = calibration.detach().cpu()
+        calibration = (calibration.float() if calibration.is_floating_point() else calibration).numpy()
     if not isinstance(calibration, Sequence | np.ndarray):
         raise TypeError(
             "calibration must be a folder, a sequence of images or an array, got "
@@ -98,6 +104,7 @@ def to_images(calibration: Images, preprocessing: Preprocessing, most: int = MOS
     chosen = spread(len(calibration), most)
     if isinstance(calibration, np.ndarray) and calibration.dtype.kind == "f":
         pixels = _check_array(calibration[chosen])
+        _warn_of_range((pixels.min(), pixels.max()), preprocessing.value_range)
     else:
         pixels = preprocess([calibration[index] for index in chosen], preprocessing)
     _warn_of_poor(pixels)
@@ -146,6 +153,22 @@ def _warn_of_poor(pixels: np.ndarray) -> None:
             CalibrationWarning,
             stacklevel=4,
         )
+
+
+def _warn_of_range(seen: tuple[float, float], given: tuple[float, float]) -> None:
+    if not is_within(seen, given):
+        warnings.warn(
+            f"the calibration images hold values from {seen[0]:.3g} to {seen[1]:.3g}, the model's "
+            f"preprocessing gives {given[0]:.3g} to {given[1]:.3g}: were they prepared in another way?",
+            CalibrationWarning,
+            stacklevel=4,
+        )
+
+
+def is_within(seen: tuple[float, float], given: tuple[float, float]) -> bool:
+    """Whether values of one range can be of the other, but for rounding."""
+    spare = _OUTSIDE * (given[1] - given[0])
+    return seen[0] >= given[0] - spare and seen[1] <= given[1] + spare
 
 
 def _neighbour_correlation(pixels: np.ndarray) -> float:
