@@ -156,6 +156,13 @@ def test_an_image_too_long_and_thin_is_refused():
         preprocess(Image.new("RGB", (80_000, 2)), Preprocessing())
 
 
+def test_the_range_of_prepared_values():
+    assert Preprocessing().value_range == (0, 1)
+    rule = Preprocessing(mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))
+    assert rule.value_range == (-1, 1.5)
+    assert Preprocessing(rescale=-1 / 255).value_range == (-1, 0)
+
+
 @pytest.mark.parametrize(
     ("size", "crop", "down", "even"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -36,9 +37,9 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, f"PIL image of mode {source.mode}", max_pixels, in_place=False)
+        return _to_rgb(source, describe_source(source), max_pixels, in_place=False)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_stream(BytesIO(source), f"image of {len(source)} bytes", max_pixels)
+        return _from_stream(BytesIO(source), describe_source(source), max_pixels)
     if isinstance(source, str | os.PathLike):
         return _from_path(source, max_pixels)
     if hasattr(source, "read"):
@@ -47,11 +48,24 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
             raise TypeError(
                 f"an image stream must give bytes, got {type(content).__name__}; open it with 'rb'"
             )
-        return _from_stream(BytesIO(content), f"image {getattr(source, 'name', 'stream')!r}", max_pixels)
+        return _from_stream(BytesIO(content), describe_source(source), max_pixels)
     raise TypeError(
         f"cannot read an image from {type(source).__name__}; "
         "give a path, bytes, a binary file object, a PIL image or a uint8 array [H, W, 3]"
     )
+
+
+def describe_source(source: ImageSource) -> str:
+    """What errors call an image: by its name, or by what it is where it has none."""
+    if isinstance(source, np.ndarray):
+        return f"{source.dtype} array of shape {list(source.shape)}"
+    if isinstance(source, Image.Image):
+        return f"PIL image of mode {source.mode}"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"image of {len(source)} bytes"
+    if isinstance(source, str | os.PathLike):
+        return f"image {os.fsdecode(source)!r}"
+    return f"image {getattr(source, 'name', 'stream')!r}"
 
 
 def image_list(images: Any) -> list[Any]:
@@ -69,7 +83,7 @@ def _from_path(source: str | os.PathLike, max_pixels: int) -> Image.Image:
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no image {path!r}")
     with open(path, "rb") as stream:
-        return _from_stream(stream, f"image {path!r}", max_pixels)
+        return _from_stream(stream, describe_source(path), max_pixels)
 
 
 def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
@@ -83,6 +97,10 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     if image.format == "EPS":
         raise ValueError(f"{name} is PostScript, a program for a printer; convert it to PNG or JPEG first")
     return _to_rgb(image, name, max_pixels, in_place=True)
+
+
+_LOADING = threading.Lock()
+"""Several threads may be handed one PIL image, which Pillow opens lazily and loads in place."""
 
 
 def _what_it_holds(stream: BinaryIO) -> str:
@@ -103,8 +121,12 @@ def _to_rgb(image: Image.Image, name: str, max_pixels: int, *, in_place: bool) -
     try:
         if in_place:
             ImageOps.exif_transpose(image, in_place=True)
-        elif image.getexif():
-            image = ImageOps.exif_transpose(image)
+        else:
+            with _LOADING:
+                image.load()
+                is_turned = bool(image.getexif())
+            if is_turned:
+                image = ImageOps.exif_transpose(image)
         if image.mode == "RGB":
             image.load()
             return image

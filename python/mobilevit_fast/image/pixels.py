@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, image_list, load_image
+from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, describe_source, image_list, load_image
 from mobilevit_fast.image.preprocessing import Preprocessing
 
 
@@ -40,7 +40,7 @@ def preprocess(
     shapes = {row.shape for row in rows}
     if len(shapes) > 1:
         raise ValueError(
-            f"this rule does not crop, and images of different sizes are no batch: {sorted(shapes)}"
+            f"this rule does not crop, and images of different sizes cannot form a batch: {sorted(shapes)}"
         )
     return np.stack(rows)
 
@@ -64,8 +64,14 @@ def preprocess_one(
         ValueError: an image that cannot be read or is too long and thin; an `out` that does not fit.
         TypeError, FileNotFoundError: see `load_image`.
     """
-    rgb = _crop(_resize(load_image(image, max_pixels=max_pixels), preprocessing, max_pixels), preprocessing)
-    return to_planes(rgb, preprocessing, out=out)
+    rgb = load_image(image, max_pixels=max_pixels)
+    height, width = preprocessing.resized_size(rgb.height, rgb.width)
+    if height * width > max_pixels:
+        raise ValueError(
+            f"{describe_source(image)} is {rgb.width}x{rgb.height}, too long and thin: "
+            f"resized to {width}x{height} it would exceed {max_pixels} pixels"
+        )
+    return to_planes(_crop(_resize(rgb, width, height, preprocessing), preprocessing), preprocessing, out=out)
 
 
 def to_planes(
@@ -94,15 +100,9 @@ def to_planes(
     return out
 
 
-def _resize(image: Image.Image, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
-    height, width = preprocessing.resized_size(image.height, image.width)
+def _resize(image: Image.Image, width: int, height: int, preprocessing: Preprocessing) -> Image.Image:
     if (width, height) == image.size:
         return image
-    if height * width > max_pixels:
-        raise ValueError(
-            f"an image of {image.width}x{image.height} is too long and thin: "
-            f"resized to {width}x{height} it would exceed {max_pixels} pixels"
-        )
     return image.resize((width, height), Image.Resampling[preprocessing.resample.upper()])
 
 

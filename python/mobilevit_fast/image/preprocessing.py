@@ -69,6 +69,15 @@ class Preprocessing:
         if self.std is not None and 0 in self.std:
             raise ValueError(f"std must not be 0, got {self.std!r}")
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and largest number that a prepared image can hold."""
+        ends = (0.0, 255 * self.rescale)
+        if self.mean is None or self.std is None:
+            return min(ends), max(ends)
+        scaled = [(end - mean) / std for mean, std in zip(self.mean, self.std, strict=True) for end in ends]
+        return min(scaled), max(scaled)
+
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) after the resize of an image of `height` x `width` pixels."""
         if self.exact_size is not None:
