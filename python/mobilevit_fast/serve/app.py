@@ -51,13 +51,14 @@ def create_app(models: ModelSet, settings: ServerSettings, version: str = "0") -
     app.include_router(classify_routes(asker))
     app.include_router(infer_routes(asker, guard, version))
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get(
         "/metrics", tags=["Operation"], summary="Metrics for Prometheus", response_class=PlainTextResponse
     )
     async def metrics() -> Response:
         return Response(prometheus.render(models, guard), media_type=prometheus.MEDIA_TYPE)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilevit_fast.arguments import check_count
+from mobilevit_fast.decode_ahead import DECODING_THREADS
 from mobilevit_fast.image import MAX_PIXELS, ImageSource, preprocess_one
 from mobilevit_fast.predictions import Prediction
 from mobilevit_fast.serve.errors import ClosedError, DeadlineError, QueueFullError
@@ -24,9 +26,6 @@ from mobilevit_fast.serve.policy import BatchPolicy
 from mobilevit_fast.serve.queues import RequestQueue
 from mobilevit_fast.serve.request import Answer, Request, Stage
 from mobilevit_fast.session import Session
-
-_DECODING_THREADS = 4
-"""At most; decoding a photograph costs about as much as classifying it."""
 
 _MEASURING_MS = 500
 """Longest time that making a batcher spends on the latency curve."""
@@ -70,13 +69,15 @@ class Batcher:
         decoders: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
+        if not callable(getattr(session, "run", None)):
+            raise TypeError(f"a Batcher takes a Session, got {type(session).__name__}")
         for name, value in (("max_batch", max_batch), ("queue", queue), ("max_pixels", max_pixels)):
-            _check_at_least_one(name, value)
+            check_count(name, value)
         _check_milliseconds("max_delay_ms", max_delay_ms)
         if target_p99_ms is not None:
             _check_milliseconds("target_p99_ms", target_p99_ms)
-        decoders = min(_DECODING_THREADS, session.threads) if decoders is None else decoders
-        _check_at_least_one("decoders", decoders)
+        decoders = min(DECODING_THREADS, session.threads) if decoders is None else decoders
+        check_count("decoders", decoders)
         self._session = session
         self._max_pixels = max_pixels
         self._metrics = Metrics()
@@ -132,10 +133,9 @@ class Batcher:
             QueueFullError: `queue` images wait already.
             ClosedError: the batcher was closed.
             ValueError: `timeout_ms` is not a positive number, or an array without pixels.
-            TypeError: `priority` is not an integer.
+            TypeError: `priority` is not a whole number.
         """
-        if not isinstance(priority, int):
-            raise TypeError(f"priority must be an integer, got {priority!r}")
+        priority = _to_priority(priority)
         if timeout_ms is not None:
             _check_milliseconds("timeout_ms", timeout_ms)
         now = time.perf_counter()
@@ -165,7 +165,7 @@ class Batcher:
 
     def classify(self, images: ImageSource | Sequence[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
         """As `Session.classify`, through the queue, waiting for room where there is none."""
-        _check_at_least_one("top_k", top_k)
+        check_count("top_k", top_k)
         sources = list(images) if isinstance(images, list | tuple) else [images]
         futures: list[Future[Answer]] = []
         try:
@@ -193,7 +193,7 @@ class Batcher:
         self._queue.close()
         if not drain:
             for request in self._queue.drain():
-                _fail(request, ClosedError("the batcher was closed before this image ran"))
+                self._fail(request, ClosedError("the batcher was closed before this image ran"))
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -227,8 +227,7 @@ class Batcher:
             except Exception as error:
                 # Whatever a decoder raises belongs to this image alone; the thread serves the others.
                 self._queue.drop_decoding(request)
-                if _fail(request, error):
-                    self._metrics.count("failed")
+                self._fail(request, error, "failed")
                 continue
             request.pixels, request.image = pixels, None
             request.decoded = time.perf_counter()
@@ -240,8 +239,8 @@ class Batcher:
     def _run_engine(self) -> None:
         while (work := self._queue.take_work(self._policy)) is not None:
             for request in work.expired:
-                if _fail(request, DeadlineError("the time allowed had passed before the image could run")):
-                    self._metrics.count("expired")
+                error = DeadlineError("the time allowed had passed before the image could run")
+                self._fail(request, error, "expired")
             # From here on an image can no longer be cancelled.
             batch = [request for request in work.batch if request.future.set_running_or_notify_cancel()]
             if len(batch) < len(work.batch):
@@ -281,6 +280,14 @@ class Batcher:
         batch[0].pixels = None
         batch[0].future.set_exception(error)
 
+    def _fail(self, request: Request, error: Exception, outcome: str | None = None) -> None:
+        """Hands over the error, unless the image was cancelled before; it is counted by then."""
+        request.pixels = request.image = None
+        if request.future.set_running_or_notify_cancel():
+            if outcome is not None:
+                self._metrics.count(outcome)
+            request.future.set_exception(error)
+
     def _forget_cancelled(self, request: Request, future: Future[Answer]) -> None:
         if future.cancelled():
             self._metrics.count("cancelled")
@@ -293,27 +300,16 @@ class Batcher:
         request.future.set_running_or_notify_cancel()
 
 
-def _fail(request: Request, error: Exception) -> bool:
-    """Hands over the error; False where the image was cancelled before."""
-    request.pixels = request.image = None
-    if not request.future.set_running_or_notify_cancel():
-        return False
-    request.future.set_exception(error)
-    return True
-
-
 def _stacked(images: list[np.ndarray]) -> np.ndarray:
     """float32 [N, 3, H, W]; one image alone is not copied."""
     return images[0][None] if len(images) == 1 else np.stack(images)
 
 
-def _check_at_least_one(name: str, value: int) -> None:
+def _to_priority(value: int) -> int:
     try:
-        count = operator.index(value)
+        return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+        raise TypeError(f"priority must be a whole number, got {value!r}") from None
 
 
 def _check_milliseconds(name: str, value: float) -> None:

@@ -59,7 +59,7 @@ class ModelSet:
     def __init__(self, specs: Sequence[ModelSpec], options: dict[str, Any] | None = None) -> None:
         names = [spec.name for spec in specs]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"models need names of their own, got {', '.join(names) or 'none'}")
+            raise ValueError(f"each model needs a name of its own, got {', '.join(names) or 'none'}")
         self._options = dict(options or {})
         self._reloading = threading.Lock()
         self._models: dict[str, ServedModel] = {}

@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.image import ImageSource
 from mobilevit_fast.predictions import Prediction, rank, softmax
 
@@ -40,8 +41,10 @@ class Answer:
     def predictions(self, top_k: int = 5) -> list[Prediction]:
         """The `top_k` most probable labels, the most probable first.
 
-        Raises FloatingPointError where the logits are not finite.
+        Raises FloatingPointError where the logits are not finite, ValueError or TypeError for a `top_k` that
+        is no positive whole number.
         """
+        check_count("top_k", top_k)
         return rank(self.logits, self.labels, top_k)
 
 

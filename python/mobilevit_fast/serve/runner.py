@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
 import threading
@@ -132,7 +133,7 @@ class Server(uvicorn.Server):
                 await self._models.reload(name)
             except Exception as error:
                 # A bad file must not end a server that runs; the old model stays.
-                log("reload failed", level=40, error=error, model=name)
+                log("reload failed", level=logging.ERROR, error=error, model=name)
 
 
 class GuardedProtocol(HttpToolsProtocol):
