@@ -32,7 +32,8 @@ class Conv3x3 : public NodeKernel {
     const Tensor<float> weight = info.Weight<float>(first_weight, {kAny, kAny, 3, 3});
     const int64_t in = weight.dims[1];
     if (inputs == 2 && in % 2 != 0)
-      throw std::invalid_argument("two inputs have the same number of channels");
+      throw std::invalid_argument(
+          "two inputs must have equally many channels; the weight takes an odd number of them");
     shape_.out = weight.dims[0];
     shape_.in = in / inputs;
     shape_.in_second = in - shape_.in;
@@ -151,7 +152,7 @@ class InvertedResidual : public NodeKernel {
     const Tensor<float> project_bias = info.Weight<float>(6, {shape_.out});
     shape_.stride = ReadStride(info);
     shape_.residual = adds;
-    if (adds && shape_.stride != 1) throw std::invalid_argument("what is added needs strides of 1");
+    if (adds && shape_.stride != 1) throw std::invalid_argument("a residual needs strides of [1, 1]");
     packed_ = Pack(table_.inverted_residual_packing, shape_,
                    {{expand.data, expand_bias.data},
                     {TapsFirst(depthwise.data, shape_.expanded).data(), depthwise_bias.data},

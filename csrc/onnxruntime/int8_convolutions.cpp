@@ -24,7 +24,8 @@ class Int8Conv3x3 : public NodeKernel {
     const Int8Layer layer = ReadLayer(info, static_cast<size_t>(inputs), {kAny, kAny, 3, 3}, true);
     const int64_t in = layer.weight.dims[1];
     if (inputs == 2 && in % 2 != 0)
-      throw std::invalid_argument("two inputs have the same number of channels");
+      throw std::invalid_argument(
+          "two inputs must have equally many channels; the weight takes an odd number of them");
     shape_.out = layer.out();
     shape_.in = in / inputs;
     shape_.in_second = in - shape_.in;
@@ -104,7 +105,7 @@ class Int8InvertedResidual : public NodeKernel {
     shape_.out = project.out();
     shape_.stride = ReadStride(info);
     shape_.residual = adds;
-    if (adds && shape_.stride != 1) throw std::invalid_argument("what is added needs strides of 1");
+    if (adds && shape_.stride != 1) throw std::invalid_argument("a residual needs strides of [1, 1]");
     if (adds) shape_.residual_multiplier = ReadPositive(info, "residual_multiplier");
     shape_.input_zero = ReadZero(info, "input_zero");
     shape_.expanded_zero = ReadZero(info, "expanded_zero");
