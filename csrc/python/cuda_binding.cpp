@@ -25,17 +25,10 @@ const CudaTable& ReadCudaTable(const py::object& precision) {
 std::unique_ptr<CudaEngine> MakeEngine(py::handle dict, const py::object& precision,
                                        const py::object& device) {
   const CudaTable& table = ReadCudaTable(precision);
-  const std::string reason = cuda::WhyUnavailable();
-  if (!reason.empty()) throw std::invalid_argument("no CUDA device can be used: " + reason);
-  const int count = cuda::DeviceCount();
-  const int64_t number = ReadInt(device, "device", 0, INT_MAX);
-  if (number >= count) {
-    throw std::invalid_argument("there is no CUDA device " + std::to_string(number) + "; this machine has " +
-                                std::to_string(count));
-  }
+  const int number = ReadCudaDevice(device);
   PlanWithArrays plan = ReadPlanDict(dict);  // its arrays live until the engine has packed them
   py::gil_scoped_release unlocked;
-  return std::make_unique<CudaEngine>(std::move(plan.plan), table, static_cast<int>(number));
+  return std::make_unique<CudaEngine>(std::move(plan.plan), table, number);
 }
 
 // A dense copy, or the images themselves where they are dense.
@@ -49,18 +42,12 @@ py::list Run(CudaEngine& engine, py::handle images) {
   const FloatView view = ReadImages(engine, dense, "x");
   const ImageBatch batch{ImageAt(view, 0), view.shape[0], view.strides[0]};
   const std::shared_ptr<const Program> program = engine.ProgramFor(view.shape[2], view.shape[3]);
-  py::list arrays;
-  std::vector<float*> outputs;
-  for (size_t i = 0; i < engine.plan().outputs.size(); ++i) {
-    Output output = MakeOutput<float>(py::none(), OutputShape(engine, *program, i, batch.count), {});
-    outputs.push_back(output.view.data);
-    arrays.append(std::move(output.array));
-  }
+  const Answers answers = MakeAnswers(engine, *program, batch.count);
   {
     py::gil_scoped_release unlocked;
-    engine.RunHost(batch, program, outputs.data());
+    engine.RunHost(batch, program, answers.places.data());
   }
-  return arrays;
+  return answers.arrays;
 }
 
 void RunOnDevice(CudaEngine& engine, py::handle images, const py::list& outputs, const py::object& stream) {

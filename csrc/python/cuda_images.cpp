@@ -15,14 +15,7 @@ namespace {
 
 std::unique_ptr<Preparer> MakePreparer(py::handle rule, const py::object& device) {
   const ImageRule read = ReadRuleDict(rule);
-  const std::string reason = cuda::WhyUnavailable();
-  if (!reason.empty()) throw std::invalid_argument("no CUDA device can be used: " + reason);
-  const int64_t number = ReadInt(device, "device", 0, INT_MAX);
-  if (number >= cuda::DeviceCount()) {
-    throw std::invalid_argument("there is no CUDA device " + std::to_string(number) + "; this machine has " +
-                                std::to_string(cuda::DeviceCount()));
-  }
-  return std::make_unique<Preparer>(read, static_cast<int>(number));
+  return std::make_unique<Preparer>(read, ReadCudaDevice(device));
 }
 
 // Images and what keeps their memory.

@@ -44,10 +44,7 @@ cuda::DeviceProperties PropertiesOnce(int device) {
 // One call on one device and stream, in the type of its first array.
 class Call {
  public:
-  Call(const Object& x, const Object& device, const Object& cuda_stream) {
-    const std::string reason = cuda::WhyUnavailable();
-    if (!reason.empty()) throw std::invalid_argument("no CUDA device can be used: " + reason);
-    device_ = static_cast<int>(ReadInt(device, "device", 0, cuda::DeviceCount() - 1));
+  Call(const Object& x, const Object& device, const Object& cuda_stream) : device_(ReadCudaDevice(device)) {
     const auto address = static_cast<uintptr_t>(ReadInt(cuda_stream, "cuda_stream", 0, INT64_MAX));
     run_.stream = reinterpret_cast<cuda::Stream>(address);
     type_ = DeviceArrayType(x, "x");

@@ -237,4 +237,16 @@ DType DeviceArrayType(py::handle array, const std::string& name) {
   throw py::type_error(wanted + ", got elements of type '" + code + "'");
 }
 
+int ReadCudaDevice(const py::object& device) {
+  const std::string reason = cuda::WhyUnavailable();
+  if (!reason.empty()) throw std::invalid_argument("no CUDA device can be used: " + reason);
+  const int64_t number = ReadInt(device, "device", 0, INT_MAX);
+  const int count = cuda::DeviceCount();
+  if (number >= count) {
+    throw std::invalid_argument("there is no CUDA device " + std::to_string(number) + "; this machine has " +
+                                std::to_string(count));
+  }
+  return static_cast<int>(number);
+}
+
 }  // namespace mvf

@@ -38,4 +38,7 @@ void* ReadWorkspace(py::handle array, const std::string& name, int64_t bytes, in
 // TypeError unless the elements are float16, bfloat16 or float32.
 DType DeviceArrayType(py::handle array, const std::string& name);
 
+// The number of a device of this machine. Throws std::invalid_argument where it has no such device, or none.
+int ReadCudaDevice(const py::object& device);
+
 }  // namespace mvf

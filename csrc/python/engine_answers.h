@@ -35,6 +35,23 @@ Shape OutputShape(const AnyEngine& engine, const Program& program, size_t output
   return {images, channels, program.tensors[tensor].height, program.tensors[tensor].width};
 }
 
+// New arrays for the outputs of so many images, and where they begin.
+struct Answers {
+  py::list arrays;
+  std::vector<float*> places;
+};
+
+template <class AnyEngine>
+Answers MakeAnswers(const AnyEngine& engine, const Program& program, int64_t images) {
+  Answers answers;
+  for (size_t i = 0; i < engine.plan().outputs.size(); ++i) {
+    Output output = MakeOutput<float>(py::none(), OutputShape(engine, program, i, images), {});
+    answers.places.push_back(output.view.data);
+    answers.arrays.append(std::move(output.array));
+  }
+  return answers;
+}
+
 template <class AnyEngine>
 std::shared_ptr<const Program> ProgramOf(AnyEngine& engine, const py::object& height,
                                          const py::object& width) {

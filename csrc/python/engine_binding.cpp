@@ -26,18 +26,12 @@ py::list Run(Engine& engine, py::handle images) {
   const FloatView view = ReadImages(engine, images, "x");
   const ImageBatch batch{ImageAt(view, 0), view.shape[0], view.strides[0]};
   const std::shared_ptr<const Program> program = engine.ProgramFor(view.shape[2], view.shape[3]);
-  py::list arrays;
-  std::vector<float*> outputs;
-  for (size_t i = 0; i < engine.plan().outputs.size(); ++i) {
-    Output output = MakeOutput<float>(py::none(), OutputShape(engine, *program, i, batch.count), {});
-    outputs.push_back(output.view.data);
-    arrays.append(std::move(output.array));
-  }
+  const Answers answers = MakeAnswers(engine, *program, batch.count);
   {
     py::gil_scoped_release unlocked;
-    engine.Run(batch, *program, outputs.data());
+    engine.Run(batch, *program, answers.places.data());
   }
-  return arrays;
+  return answers.arrays;
 }
 
 py::list Profile(Engine& engine, py::handle images, const py::object& repeats) {

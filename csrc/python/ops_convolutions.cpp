@@ -100,14 +100,10 @@ py::array DwConv3x3(const Object& x_object, const Object& weight_object, const O
       out, ConvolvedShape(x.shape[0], x.shape[1], x.shape[2], shape.stride, shape.channels), {{"x", &x}});
   Unlocked([&] {
     const AlignedBuffer packed = Pack(settings.table.dwconv3x3_packing, shape, {weight.data(), bias.data()});
-    RunItems(settings.table.dwconv3x3, x.shape[0], settings.threads, [&](int64_t n) {
-      DwConv3x3Args args;
-      args.shape = shape;
-      args.packed = packed.data();
-      args.input = MapAt(x, n);
-      args.output = MapAt(output.view, n);
-      return args;
-    });
+    DwConv3x3Args args;
+    args.shape = shape;
+    args.packed = packed.data();
+    RunMaps(settings.table.dwconv3x3, args, x, output.view, settings.threads);
   });
   return output.array;
 }
@@ -139,14 +135,10 @@ py::array InvertedResidual(const Object& x_object, const Object& expand_object,
                                           {depthwise.data(), depthwise_bias.data()},
                                           {project.data(), project_bias.data()}};
     const AlignedBuffer packed = Pack(settings.table.inverted_residual_packing, shape, weights);
-    RunItems(settings.table.inverted_residual, x.shape[0], settings.threads, [&](int64_t n) {
-      InvertedResidualArgs args;
-      args.shape = shape;
-      args.packed = packed.data();
-      args.input = MapAt(x, n);
-      args.output = MapAt(output.view, n);
-      return args;
-    });
+    InvertedResidualArgs args;
+    args.shape = shape;
+    args.packed = packed.data();
+    RunMaps(settings.table.inverted_residual, args, x, output.view, settings.threads);
   });
   return output.array;
 }

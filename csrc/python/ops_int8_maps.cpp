@@ -14,18 +14,6 @@ Shape OutputShape(const ByteView& x, int64_t stride, int64_t channels) {
   return ConvolvedShape(x.shape[0], x.shape[1], x.shape[2], stride, channels);
 }
 
-// A kernel that takes one map in and gives one out, over the maps of a batch.
-template <class Args>
-void RunMaps(const Kernel<Args>& kernel, const Args& like, const ByteView& x, const ByteView& output,
-             int threads) {
-  RunItems(kernel, x.shape[0], threads, [&](int64_t n) {
-    Args args = like;
-    args.input = MapAt(x, n);
-    args.output = MapAt(output, n);
-    return args;
-  });
-}
-
 py::array Conv3x3(const Object& x_object, const Object& weight, const Object& bias, const Object& multiplier,
                   const Object& offset, const Object& table, const Object& stride, const Object& input_zero,
                   const Object& second_object, const Object& second_zero, const Object& out,

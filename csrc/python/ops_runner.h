@@ -9,6 +9,7 @@
 #include "engine/bind.h"
 #include "engine/engine.h"
 #include "engine/pack.h"
+#include "python/arrays.h"
 #include "python/openmp_team.h"
 
 namespace mvf {
@@ -50,6 +51,18 @@ void RunItems(const Kernel<Args>& kernel, int64_t items, int threads, ArgsAt&& a
   }
   scratch.Reserve(stride, "kernel scratch");
   for (int64_t i = 0; i < items; ++i) run(i, Team{}, scratch.data());
+}
+
+// A kernel that takes one map in and gives one out, over the maps of a batch.
+template <class Args, class AnyView>
+void RunMaps(const Kernel<Args>& kernel, const Args& like, const AnyView& x, const AnyView& output,
+             int threads) {
+  RunItems(kernel, x.shape[0], threads, [&](int64_t n) {
+    Args args = like;
+    args.input = MapAt(x, n);
+    args.output = MapAt(output, n);
+    return args;
+  });
 }
 
 }  // namespace mvf
