@@ -11,7 +11,7 @@ from mobilevit_fast.train.convnet_teacher import (
     mirrored_logits,
     train,
 )
-from mobilevit_fast.train.embedded import Recipe, Trainer
+from mobilevit_fast.train.embedded import DemonstrationRecipe, Trainer
 
 pytest.importorskip("pyarrow")
 NAMES = ("dark", "light")
@@ -78,7 +78,7 @@ def test_an_ensemble_answers_with_the_mean_of_its_members(teacher, data):
 
 
 def test_a_student_comes_nearer_to_its_teacher_and_sees_no_labels(teacher, data):
-    recipe = Recipe(image_size=32, small_epochs=0, epochs=4, batch_size=16, warmup_epochs=0.5)
+    recipe = DemonstrationRecipe(image_size=32, small_epochs=0, epochs=4, batch_size=16, warmup_epochs=0.5)
     images, wrong = torch.from_numpy(data.images), torch.from_numpy(1 - data.labels)
     trainer = Trainer(recipe, NAMES, teacher=teacher)
     losses = [trainer.run_epoch(images, wrong) for _ in range(4)]

@@ -9,12 +9,12 @@ from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import from_pretrained
 from mobilevit_fast.train.cifar import ImageSet
 from mobilevit_fast.train.convnet_teacher import ConvnetTeacher
-from mobilevit_fast.train.embedded import Recipe, Trainer, accuracy, main
+from mobilevit_fast.train.embedded import DemonstrationRecipe, Trainer, accuracy, main
 from mobilevit_fast.weights import load_checkpoint
 
 pytest.importorskip("pyarrow")
 NAMES = ("dark", "light")
-RECIPE = Recipe(
+RECIPE = DemonstrationRecipe(
     image_size=32, epochs=4, small_image_size=16, small_epochs=1, batch_size=16, warmup_epochs=1.0
 )
 
@@ -34,7 +34,7 @@ def run(trainer, data, epochs):
 
 
 def test_the_learning_rate_rises_then_falls_to_zero():
-    recipe = Recipe(epochs=10, warmup_epochs=2.0, learning_rate=1.0)
+    recipe = DemonstrationRecipe(epochs=10, warmup_epochs=2.0, learning_rate=1.0)
     rates = [recipe.learning_rate_at(epoch) for epoch in (0, 1, 2, 6, 10)]
     assert rates == pytest.approx([0, 0.5, 1.0, 0.5, 0])
 

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilevit_fast.config import get_config
+from mobilevit_fast.files import replacing
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.model import MobileViT, from_pretrained
 from mobilevit_fast.train.average import WeightAverage
@@ -48,7 +49,7 @@ from mobilevit_fast.weights import save_checkpoint
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DemonstrationRecipe:
     """Everything that decides the result besides the data."""
 
     variant: str = "mobilevit_xxs"
@@ -95,7 +96,7 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: DemonstrationRecipe,
         labels: tuple[str, ...],
         start: Path | None = None,
         teacher: nn.Module | None = None,
@@ -149,7 +150,7 @@ class Trainer:
         return functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
 
     def save(self, path: Path) -> None:
-        """Write all state beside `path` and rename it there."""
+        """Writes all state, whole or not at all."""
         state = {
             "recipe": dataclasses.asdict(self.recipe),
             "epoch": self.epoch,
@@ -157,9 +158,8 @@ class Trainer:
             "average": self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = path.with_name(path.name + ".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
         """Take up the state that `save` wrote. Raises ValueError when it belongs to another recipe."""
@@ -185,7 +185,7 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch_siz
 
 
 def train(
-    recipe: Recipe,
+    recipe: DemonstrationRecipe,
     training: ImageSet,
     test: ImageSet,
     *,
@@ -233,7 +233,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bfloat16", action="store_true", help="let the teacher multiply in bfloat16")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    for field in dataclasses.fields(Recipe):
+    for field in dataclasses.fields(DemonstrationRecipe):
         option = "--" + field.name.replace("_", "-")
         parser.add_argument(
             option, type=type(field.default), default=field.default, help=f"default {field.default}"
@@ -244,7 +244,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     torch.set_num_threads(options.threads)
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
+    settings = (field.name for field in dataclasses.fields(DemonstrationRecipe))
+    recipe = DemonstrationRecipe(**{name: getattr(options, name) for name in settings})
     training, test = read_parquet(options.data / "train.parquet"), read_parquet(options.data / "test.parquet")
     output: Path = options.output
     output.parent.mkdir(parents=True, exist_ok=True)
