@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from mobilevit_fast import ops
 
@@ -30,6 +31,8 @@ def is_plain(module: nn.Module, *types: type[nn.Module]) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in vars(module)
+        or _global_forward_hooks
+        or _global_forward_pre_hooks
     )
 
 
