@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from mobilevit_fast.benchmark.random_weights import random_tensors
@@ -153,3 +155,16 @@ def _renamed(state: dict[str, np.ndarray], rules: tuple[tuple[str, Any], ...]) -
             name = re.sub(pattern, replacement, name)
         renamed[name] = array
     return renamed
+
+
+def assert_same_tensors(given: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    assert given.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(given[name], array, err_msg=name)
+
+
+def save_torch(state: Mapping[str, np.ndarray], path: Path, **arguments: Any) -> Path:
+    """As `torch.save` writes it; skips the test where there is no torch."""
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path, **arguments)
+    return path
