@@ -99,8 +99,9 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     return _to_rgb(image, name, max_pixels, in_place=True)
 
 
-_LOADING = threading.Lock()
-"""Several threads may be handed one PIL image, which Pillow opens lazily and loads in place."""
+_LOADING = tuple(threading.Lock() for _ in range(61))
+"""Several threads may be handed one PIL image, which Pillow opens lazily and loads in place. Images share
+locks, so many that they seldom wait for another."""
 
 
 def _what_it_holds(stream: BinaryIO) -> str:
@@ -122,7 +123,7 @@ def _to_rgb(image: Image.Image, name: str, max_pixels: int, *, in_place: bool) -
         if in_place:
             ImageOps.exif_transpose(image, in_place=True)
         else:
-            with _LOADING:
+            with _LOADING[id(image) % len(_LOADING)]:
                 image.load()
                 is_turned = bool(image.getexif())
             if is_turned:
