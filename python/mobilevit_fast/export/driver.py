@@ -19,7 +19,7 @@ from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
-from mobilevit_fast.export.verification import Report, compare, error_scale, pictures_of
+from mobilevit_fast.export.verification import Report, compare, pictures_of
 from mobilevit_fast.files import check_place
 from mobilevit_fast.image import ImageSource, find_images
 from mobilevit_fast.lower_quantized import compute_precision
@@ -180,14 +180,11 @@ def _bound(
     options: Options,
     photographs: Sequence[ImageSource] | None,
 ) -> float:
-    """Greatest relative error that passes: the format's, which is one of logits, or the quantiser's own where
-    that is greater.
-    """
-    pictures = pictures_of(options.size, options, source.preprocessing, photographs)
+    """Greatest relative error that passes: the format's, or the quantiser's own where that is greater."""
     bound = options.of_format.bound or chosen.bounds[options.precision]
-    bound *= error_scale(session, pictures, options)
     if options.precision != "int8" or not chosen.is_traced:
         return bound
+    pictures = pictures_of(options.size, options, source.preprocessing, photographs)
     return max(bound, rounding_error(source, session, options, pictures))
 
 

@@ -155,15 +155,6 @@ def expected_answers(session: Session, pixels: np.ndarray, options: Options) -> 
     return softmax(logits) if options.softmax else logits
 
 
-def error_scale(session: Session, pictures: Pictures, options: Options) -> float:
-    """What a relative error of logits becomes in the answers.
-
-    For probabilities p of logits l, dp = p * (dl - sum(p * dl)): an error in l relative to the largest logit
-    is about one in p relative to the largest probability, times that logit.
-    """
-    return max(1.0, float(np.abs(session.run(pictures.pixels)).max())) if options.softmax else 1.0
-
-
 def check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.ndarray) -> Check:
     """One comparison of answers [N, classes]."""
     if found.shape != expected.shape:
