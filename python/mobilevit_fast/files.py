@@ -9,18 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def check_place(path: Path) -> None:
-    """To be called before the work whose outcome is written, which would be lost.
-
-    Raises:
-        FileNotFoundError: the folder of `path` does not exist.
-        PermissionError: nothing can be written into it.
-        IsADirectoryError: `path` is a folder.
-    """
+def check_folder_of(path: Path) -> None:
+    """Raises FileNotFoundError or PermissionError where nothing can be written beside `path`."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"the folder {str(path.parent)!r} is not writable")
+
+
+def check_place(path: Path) -> None:
+    """To be called before the work whose outcome is written, which would be lost.
+
+    Raises:
+        FileNotFoundError, PermissionError: as `check_folder_of` does.
+        IsADirectoryError: `path` is a folder.
+    """
+    check_folder_of(path)
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file")
 

@@ -33,8 +33,8 @@ ENOUGH = 32
 MOST = 128
 """More calibration images than this are thinned out evenly: they would take time and change nothing."""
 
-_OUTSIDE = 0.01
-"""How far images may reach beyond the range that their preprocessing gives, as a share of it."""
+_OUTSIDE = 1.01
+"""How far images may reach beyond the range that their preprocessing gives, as a factor."""
 
 _LEAST_CORRELATION = 0.2
 """Between neighbouring pixels; of photographs it is 0.9 and more, of noise 0."""
@@ -167,8 +167,7 @@ def _warn_of_range(seen: tuple[float, float], given: tuple[float, float]) -> Non
 
 def is_within(seen: tuple[float, float], given: tuple[float, float]) -> bool:
     """Whether values of one range can be of the other, but for rounding."""
-    spare = _OUTSIDE * (given[1] - given[0])
-    return seen[0] >= given[0] - spare and seen[1] <= given[1] + spare
+    return seen[0] >= given[0] * _OUTSIDE - 1e-6 and seen[1] <= given[1] * _OUTSIDE
 
 
 def _neighbour_correlation(pixels: np.ndarray) -> float:
