@@ -134,18 +134,19 @@ __attribute__((noinline)) void Int8DepthwiseRows(const typename Dot::Unit* const
   constexpr int kTaps = kTapVectors<Dot>;
   const ByteTable function(table);
   const typename Dot::Unit* const units = static_cast<const typename Dot::Unit*>(packed);
-  IntVec bias, taps[3 * kTaps];
-  LoadSum(units, bias);
+  IntVec taps[3 * kTaps];
 #pragma GCC unroll 12
   for (int i = 0; i < 3 * kTaps; ++i) taps[i] = Dot::LoadPanel(units + (kHeaderRows<Dot> + i) * Vec::kLanes);
-  const Vec multiplier = MultiplierOf<1>(packed, 0), offset = OffsetOf<1>(packed, 0);
+  const int32_t* const bias = static_cast<const int32_t*>(packed);
+  const Vec multiplier = MultiplierOf<1>(packed, 0);
+  const float* const offset = OffsetOf<1>(packed, 0);
   for (int64_t x = 0; x < width; x += kPixelGroup) {
     const int64_t at = x * kStride / Dot::kUnit * Vec::kLanes;
     IntVec sum[kRows][kPixelGroup];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kPixelGroup; ++i) sum[r][i] = bias;
+      for (int i = 0; i < kPixelGroup; ++i) sum[r][i] = IntVec::LoadAgain(bias);
     }
 #pragma GCC unroll 4
     for (int y = 0; y < kRows + 2; ++y) {

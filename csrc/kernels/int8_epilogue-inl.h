@@ -11,8 +11,8 @@ MVF_INLINE Vec MultiplierOf(const void* header, int vector) {
   return Vec::Load(static_cast<const float*>(header) + (kVectors + vector) * Vec::kLanes);
 }
 template <int kVectors>
-MVF_INLINE Vec OffsetOf(const void* header, int vector) {
-  return Vec::Load(static_cast<const float*>(header) + (2 * kVectors + vector) * Vec::kLanes);
+MVF_INLINE const float* OffsetOf(const void* header, int vector) {
+  return static_cast<const float*>(header) + (2 * kVectors + vector) * Vec::kLanes;
 }
 
 struct ByteDestination {
@@ -48,7 +48,8 @@ struct BytesEpilogue {
     [[maybe_unused]] const Vec scale = Vec::Set(to.residual_multiplier);
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      const Vec multiplier = MultiplierOf<kVectors>(header, j), offset = OffsetOf<kVectors>(header, j);
+      const Vec multiplier = MultiplierOf<kVectors>(header, j);
+      const float* const offset = OffsetOf<kVectors>(header, j);
       [[maybe_unused]] const uint8_t* residual =
           kResidual ? to.residual + row * to.residual_stride + column + Vec::kLanes * j : nullptr;
 #pragma GCC unroll 16

@@ -103,23 +103,23 @@ struct RingEpilogue {
   MVF_INLINE void operator()(IntVec (&sum)[kRows][kVectors], const void* header, int64_t x, int64_t,
                              int) const {
     static_assert(kRows < kPixelGroup || kRows % kPixelGroup == 0, "a tile is whole groups or part of one");
-#pragma GCC unroll 3
-    for (int j = 0; j < kVectors; ++j) {
-      const Vec multiplier = MultiplierOf<kVectors>(header, j), offset = OffsetOf<kVectors>(header, j);
+    constexpr int kGroups = (kRows + kPixelGroup - 1) / kPixelGroup;
+    // By numbers that the compiler knows from the beginning: it would keep the sums in memory for a loop.
+    ForEachLane<kVectors * kGroups>([&](auto place) __attribute__((always_inline)) {
+      constexpr int j = decltype(place)::kValue / kGroups, i = decltype(place)::kValue % kGroups * kPixelGroup;
+      const Vec multiplier = MultiplierOf<kVectors>(header, j);
+      const float* const offset = OffsetOf<kVectors>(header, j);
+      const auto at = [&](int k) __attribute__((always_inline)) {
+        return Round(FusedMulAdd(ToFloat(sum[i + k < kRows ? i + k : i][j]), multiplier, offset));
+      };
+      const ByteVec bytes = table(ByteVec::PackBlocks(at(0), at(1), at(2), at(3)));
       typename Dot::Element* const to = row + j * vector_elements;
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; i += kPixelGroup) {
-        const auto at = [&](int k) {
-          return Round(FusedMulAdd(ToFloat(sum[i + k < kRows ? i + k : i][j]), multiplier, offset));
-        };
-        const ByteVec bytes = table(ByteVec::PackBlocks(at(0), at(1), at(2), at(3)));
-        if constexpr (kRows >= kPixelGroup) {
-          StoreToRing<Dot>(bytes, x + i, to);
-        } else {
-          StoreSomeToRing<Dot>(bytes, x, kRows, to);
-        }
+      if constexpr (kRows >= kPixelGroup) {
+        StoreToRing<Dot>(bytes, x + i, to);
+      } else {
+        StoreSomeToRing<Dot>(bytes, x, kRows, to);
       }
-    }
+    });
   }
 };
 

@@ -9,6 +9,7 @@ struct IntVec {
 
   static IntVec Set(int32_t x) { return {_mm256_set1_epi32(x)}; }
   static IntVec Load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static IntVec LoadAgain(const int32_t* p) { return Load(p); }
   void Store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void StorePartial(int32_t* p, int n) const {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -21,6 +22,7 @@ inline IntVec Mul(IntVec a, IntVec b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec a) { return {_mm256_cvtepi32_ps(a.v)}; }
 inline IntVec Round(Vec a) { return {_mm256_cvtps_epi32(a.v)}; }
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
+inline Vec FusedMulAdd(Vec a, Vec b, const float* c) { return MulAdd(a, b, Vec::Load(c)); }
 
 // GCC spills accumulators inside the loop over K unless each is named after it.
 MVF_INLINE void Pin(IntVec& sum) { asm volatile("" : "+x"(sum.v)); }

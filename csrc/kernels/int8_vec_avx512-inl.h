@@ -9,6 +9,7 @@ struct IntVec {
 
   static IntVec Set(int32_t x) { return {_mm512_set1_epi32(x)}; }
   static IntVec Load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  static IntVec LoadAgain(const int32_t* p) { return Load(p); }
   void Store(int32_t* p) const { _mm512_storeu_si512(p, v); }
   void StorePartial(int32_t* p, int n) const {
     _mm512_mask_storeu_epi32(p, static_cast<__mmask16>((1u << n) - 1), v);
@@ -20,6 +21,7 @@ inline IntVec Mul(IntVec a, IntVec b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline IntVec Round(Vec a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
+inline Vec FusedMulAdd(Vec a, Vec b, const float* c) { return MulAdd(a, b, Vec::Load(c)); }
 
 // GCC spills accumulators inside the loop over K unless each is named after it.
 MVF_INLINE void Pin(IntVec& sum) { asm volatile("" : "+v"(sum.v)); }

@@ -9,6 +9,8 @@ struct IntVec {
 
   static IntVec Set(int32_t x) { return {vdupq_n_s32(x)}; }
   static IntVec Load(const int32_t* p) { return {vld1q_s32(p)}; }
+  // Once more each time: a copy of a register would take a multiplication's place.
+  static IntVec LoadAgain(const int32_t* p) { return {LoadHere<int32x4_t>(p)}; }
   void Store(int32_t* p) const { vst1q_s32(p, v); }
   void StorePartial(int32_t* p, int n) const {
     int32_t lanes[Vec::kLanes];
@@ -27,6 +29,9 @@ inline IntVec Round(Vec a) {
   return {vqsubq_s32(vreinterpretq_s32_f32(vaddq_f32(a.v, shift)), vreinterpretq_s32_f32(shift))};
 }
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
+inline Vec FusedMulAdd(Vec a, Vec b, const float* c) {
+  return MulAdd(a, b, Vec{LoadAtUse<float32x4_t>(reinterpret_cast<const float(&)[Vec::kLanes]>(*c), a.v)});
+}
 inline void Pin(IntVec&) {}
 
 // Byte 4 * i + j of what comes out is byte 4 * j + i of what goes in.
@@ -108,8 +113,8 @@ struct ByteDot {
   }
 };
 
-// table[byte] for each byte of a vector, in four tables of sixty-four: an index beyond a table leaves what is
-// there.
+// table[byte] for each byte of a vector, in four tables of sixty-four: an index beyond a table gives zero.
+// The instruction that would leave what is there takes longer than this one and a disjunction.
 struct ByteTable {
   const uint8_t* table;
 
@@ -121,7 +126,7 @@ struct ByteTable {
 #pragma GCC unroll 3
     for (int part = 1; part < 4; ++part) {
       index = vsubq_u8(index, size);
-      result = vqtbx4q_u8(result, vld1q_u8_x4(table + 64 * part), index);
+      result = vorrq_u8(result, vqtbl4q_u8(vld1q_u8_x4(table + 64 * part), index));
     }
     return {result};
   }

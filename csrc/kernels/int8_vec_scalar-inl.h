@@ -9,6 +9,7 @@ struct IntVec {
 
   static IntVec Set(int32_t x) { return {{x, x, x, x}}; }
   static IntVec Load(const int32_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+  static IntVec LoadAgain(const int32_t* p) { return Load(p); }
   void Store(int32_t* p) const { StorePartial(p, Vec::kLanes); }
   void StorePartial(int32_t* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
@@ -43,6 +44,7 @@ inline IntVec Round(Vec a) {
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) {
   return ForEachLane([&](int i) { return fmaf(a.v[i], b.v[i], c.v[i]); });
 }
+inline Vec FusedMulAdd(Vec a, Vec b, const float* c) { return FusedMulAdd(a, b, Vec::Load(c)); }
 inline void Pin(IntVec&) {}
 
 // Four vectors of sums as bytes, in order; a quarter holds what one of them became. In blocks of four
