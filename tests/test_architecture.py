@@ -31,7 +31,7 @@ PYTHON_MAY_USE = {
     "pictures": {"files"},
     "progress": set(),
     "config": set(),
-    "image": {"config"},
+    "image": {"_C", "config"},
     "weights": {"config", "files", "image"},
     "folding": {"config", "weights"},
     "lower": LEAVES | {"_C", "folding"},

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mobilevit_fast.image import Preprocessing, preprocess, preprocess_one
+from mobilevit_fast.image import Preprocessing, preprocess, preprocess_one, to_planes
 from mobilevit_fast.image.configs import from_huggingface, from_timm, to_huggingface
 from photographs import encoded, every_kind_of_file, photograph, photographs_in
+from pillow_oracle import prepared_by_pillow
 
 PHOTOS = os.environ.get("MOBILEVIT_FAST_PHOTOS")
 TOLERANCE = 1e-6
@@ -137,6 +138,16 @@ def test_one_image_is_written_where_it_is_wanted():
 def test_a_place_that_does_not_fit_is_refused(out):
     with pytest.raises(ValueError, match=r"out must be float32 \[3, 256, 256\], got"):
         preprocess_one(photograph(300, 300), Preprocessing(), out=out)
+
+
+@pytest.mark.parametrize("size", [(2200, 2100), (1000, 140), (140, 1000), (2, 3), (1, 90)])
+@pytest.mark.parametrize("rule", TIMM_RULES)
+def test_memory_in_one_piece_or_several_gives_what_pillow_gives(rule, size):
+    image, rule = photograph(*size), from_timm(TIMM_RULES[rule])
+    np.testing.assert_array_equal(preprocess_one(image, rule), prepared_by_pillow(image, rule))
+    final = image.resize((64, 48))
+    planes = prepared_by_pillow(final, replace(rule, shortest_edge=None, exact_size=None, crop_size=None))
+    np.testing.assert_array_equal(to_planes(final, rule), planes)
 
 
 def test_no_images_are_refused():

@@ -10,9 +10,6 @@
 namespace mvf {
 namespace {
 
-// As many as the Python package decodes unless told otherwise.
-constexpr int64_t kMaxPixels = 89'478'485;
-
 std::string ToString(ImageSize size) {
   return std::to_string(size.width) + "x" + std::to_string(size.height);
 }
@@ -28,16 +25,16 @@ ImageSize ResizedSize(const ImageRule& rule, ImageSize image) {
 }
 
 // Resized, checked.
-ImageSize CheckedSize(const ImageRule& rule, ImageSize image) {
+ImageSize CheckedSize(const ImageRule& rule, ImageSize image, int64_t max_pixels) {
   if (image.height < 1 || image.width < 1 || image.height > kMaxEdge || image.width > kMaxEdge) {
     throw std::invalid_argument("an image of " + ToString(image) + " pixels; edges may be from 1 to " +
                                 std::to_string(kMaxEdge));
   }
   const ImageSize resized = ResizedSize(rule, image);
-  if (resized.width > kMaxEdge || resized.height > kMaxEdge || resized.height * resized.width > kMaxPixels) {
+  if (resized.width > kMaxEdge || resized.height > kMaxEdge || resized.height * resized.width > max_pixels) {
     throw std::invalid_argument("an image of " + ToString(image) +
                                 " is too large, or too long and thin: at " + ToString(resized) +
-                                " it exceeds " + std::to_string(kMaxPixels) + " pixels");
+                                " it exceeds " + std::to_string(max_pixels) + " pixels");
   }
   return resized;
 }
@@ -54,9 +51,9 @@ int64_t CropOffset(const ImageRule& rule, int64_t size, int64_t crop) {
 
 }  // namespace
 
-Preparation PreparationOf(const ImageRule& rule, ImageSize image) {
+Preparation PreparationOf(const ImageRule& rule, ImageSize image, int64_t max_pixels) {
   Preparation plan;
-  plan.resized = CheckedSize(rule, image);
+  plan.resized = CheckedSize(rule, image, max_pixels);
   plan.size = rule.crop_size.height > 0 ? rule.crop_size : plan.resized;
   const int64_t top = CropOffset(rule, plan.resized.height, plan.size.height);
   const int64_t left = CropOffset(rule, plan.resized.width, plan.size.width);
@@ -81,19 +78,23 @@ PlaneValues PlaneValuesOf(const ImageRule& rule, int64_t plane) {
 
 ImageSize PreparedSize(const ImageRule& rule, ImageSize image) { return PreparationOf(rule, image).size; }
 
-void Prepare(const ImageRule& rule, const RgbImage& image, float* planes) {
-  const Preparation plan = PreparationOf(rule, image.size);
+void Prepare(const ImageRule& rule, const RgbImage& image, float* planes, int64_t max_pixels) {
+  const Preparation plan = PreparationOf(rule, image.size, max_pixels);
   const ImageSize size = plan.size, seen = plan.seen.size;
-  const std::vector<uint8_t> bytes = Resample(image, plan.resized, rule.filter, plan.seen);
+  ResizedRows rows(image, plan.resized, rule.filter, plan.seen);
 
+  PlaneValues values[3];
   for (int64_t plane = 0; plane < 3; ++plane) {
-    const PlaneValues values = PlaneValuesOf(rule, plane);
-    float* out = planes + plane * size.height * size.width;
-    if (!(seen == size)) std::fill_n(out, size.height * size.width, values[0]);
-    const uint8_t* source = bytes.data() + (rule.bgr ? 2 - plane : plane);
-    for (int64_t y = 0; y < seen.height; ++y) {
-      float* row = out + (plan.top + y) * size.width + plan.left;
-      for (int64_t x = 0; x < seen.width; ++x, source += 3) row[x] = values[*source];
+    values[plane] = PlaneValuesOf(rule, plane);
+    float* const out = planes + plane * size.height * size.width;
+    if (!(seen == size)) std::fill_n(out, size.height * size.width, values[plane][0]);
+  }
+  for (int64_t y = 0; y < seen.height; ++y) {
+    const uint8_t* const row = rows.Next();
+    for (int64_t plane = 0; plane < 3; ++plane) {
+      const uint8_t* source = row + (rule.bgr ? 2 - plane : plane);
+      float* const out = planes + (plane * size.height + plan.top + y) * size.width + plan.left;
+      for (int64_t x = 0; x < seen.width; ++x, source += rows.pixel_bytes()) out[x] = values[plane][*source];
     }
   }
 }

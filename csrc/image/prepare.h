@@ -8,6 +8,9 @@
 
 namespace mvf {
 
+// Of a resized image; as many as the Python package decodes unless told otherwise.
+constexpr int64_t kMaxPixels = 89'478'485;
+
 // What becomes of an image of one size.
 struct Preparation {
   ImageSize resized;
@@ -18,7 +21,7 @@ struct Preparation {
 };
 // Throws std::invalid_argument for an image that is too large, or so long and thin that it would be when
 // resized.
-Preparation PreparationOf(const ImageRule& rule, ImageSize image);
+Preparation PreparationOf(const ImageRule& rule, ImageSize image, int64_t max_pixels = kMaxPixels);
 
 // What each byte becomes in plane 0, 1 or 2.
 using PlaneValues = std::array<float, 256>;
@@ -28,6 +31,6 @@ PlaneValues PlaneValuesOf(const ImageRule& rule, int64_t plane);
 ImageSize PreparedSize(const ImageRule& rule, ImageSize image);
 
 // Writes [3, height, width] of PreparedSize to `planes`, dense. Throws as PreparedSize does.
-void Prepare(const ImageRule& rule, const RgbImage& image, float* planes);
+void Prepare(const ImageRule& rule, const RgbImage& image, float* planes, int64_t max_pixels = kMaxPixels);
 
 }  // namespace mvf

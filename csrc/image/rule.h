@@ -31,11 +31,12 @@ struct ImageRule {
   std::array<float, 3> deviation{};
 };
 
-// RGB bytes, pixels side by side, rows `row_bytes` apart.
+// RGB bytes; pixels are three bytes apart, or four with one behind each that nobody looks at.
 struct RgbImage {
   const uint8_t* data = nullptr;
   ImageSize size;
   int64_t row_bytes = 0;
+  int64_t pixel_bytes = 3;
 };
 
 }  // namespace mvf

@@ -15,6 +15,7 @@ void BindEngine(pybind11::module_& module);  // class Engine
 void BindCuda(pybind11::module_& module);
 void BindCudaImages(pybind11::module_& module);  // class CudaPreparer
 void BindCudaOps(pybind11::module_& module);     // the submodule cuda_ops
+void BindImages(pybind11::module_& module);      // class ImagePreparer
 void BindObjectWalk(pybind11::module_& module);  // fingerprint, any_true, prefetch
 
 // Functions of the submodule `ops`: each kernel by itself. Weights have the layouts of kernel_table.h and

@@ -76,6 +76,7 @@ PYBIND11_MODULE(_C, module) {
       "Multiply-accumulates a second of one thread at best, on a matrix product that fits its caches.");
   BindEngine(module);
   BindCuda(module);
+  BindImages(module);
   BindObjectWalk(module);
 
   py::module_ ops = module.def_submodule("ops", "Single operations on NumPy arrays, float32 or 8-bit.");

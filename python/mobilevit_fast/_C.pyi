@@ -163,6 +163,31 @@ class Engine:
 class CudaError(RuntimeError):
     """What the CUDA runtime refused. Only in builds with CUDA kernels."""
 
+class ImagePreparer:
+    """The rule of a checkpoint's images: resize and crop as Pillow 13 does it, to the byte, order and scale.
+
+    One may be used from several threads at once.
+
+    Args:
+        rule: what `Preprocessing.to_dict` gives.
+
+    Raises:
+        TypeError, ValueError: another rule.
+    """
+
+    def __init__(self, rule: dict[str, Any]) -> None: ...
+    def run(self, image: Bytes | Any, height: int, width: int, out: Array | None = None) -> Array:
+        """float32 [3, h, w] of one image.
+
+        Args:
+            image: uint8 [height, width, 3], pixels side by side; or the capsule "arrow_array" that an RGB
+                image of Pillow gives, whose pixels are read where they lie.
+            out: float32 [3, h, w], contiguous, to write into and return.
+
+        Raises:
+            TypeError, ValueError: another image, edges beyond 2^24 pixels, an `out` that does not fit.
+        """
+
 class CudaPreparer:
     """The rule of a checkpoint's images, applied on a CUDA device, bit for bit as `image.preprocess` does.
 

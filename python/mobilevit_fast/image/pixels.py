@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, __version__
 
+from mobilevit_fast import _C
 from mobilevit_fast.image.decode import MAX_PIXELS, ImageSource, describe_source, image_list, load_image
 from mobilevit_fast.image.preprocessing import Preprocessing
+
+_SAME_SINCE = 13
+"""Pillow's first version that resizes as the native code does: the height before the width of tall images."""
 
 
 def preprocess(
@@ -71,7 +78,7 @@ def preprocess_one(
             f"{describe_source(image)} is {rgb.width}x{rgb.height}, too long and thin: "
             f"resized to {width}x{height} it would exceed {max_pixels} pixels"
         )
-    return to_planes(_crop(_resize(rgb, width, height, preprocessing), preprocessing), preprocessing, out=out)
+    return _prepared(rgb, preprocessing, out)
 
 
 def to_planes(
@@ -85,32 +92,36 @@ def to_planes(
     Raises:
         ValueError: an `out` that does not fit.
     """
-    shape = (3, image.height, image.width)
+    rule = replace(preprocessing, shortest_edge=None, exact_size=None, crop_size=None)
+    return _prepared(image, rule, out)
+
+
+def _prepared(image: Image.Image, rule: Preprocessing, out: np.ndarray | None) -> np.ndarray:
+    resized = rule.resized_size(image.height, image.width)
+    shape = (3, *(rule.crop_size or resized))
     if out is None:
         out = np.empty(shape, np.float32)
     elif out.shape != shape or out.dtype != np.float32:
         raise ValueError(f"out must be float32 {list(shape)}, got {out.dtype} {list(out.shape)}")
-    planes = np.asarray(image).transpose(2, 0, 1)
-    if preprocessing.channel_order == "BGR":
-        planes = planes[::-1]
-    np.multiply(planes, np.float32(preprocessing.rescale), out=out, dtype=np.float32)
-    if preprocessing.mean is not None and preprocessing.std is not None:
-        out -= np.asarray(preprocessing.mean, np.float32)[:, None, None]
-        out /= np.asarray(preprocessing.std, np.float32)[:, None, None]
-    return out
+    pixels = _shared_pixels(image)
+    if pixels is None:
+        # To copy a large image costs more than the native resize saves; Pillow's gives the same bytes.
+        if resized != (image.height, image.width):
+            image = image.resize(resized[::-1], Image.Resampling[rule.resample.upper()])
+        pixels = np.asarray(image)
+    return _preparer(rule).run(pixels, image.height, image.width, out=out)
 
 
-def _resize(image: Image.Image, width: int, height: int, preprocessing: Preprocessing) -> Image.Image:
-    if (width, height) == image.size:
-        return image
-    return image.resize((width, height), Image.Resampling[preprocessing.resample.upper()])
+def _shared_pixels(image: Image.Image) -> Any:
+    """An image's own memory for the native code; None where that is in pieces, or resized otherwise."""
+    if int(__version__.partition(".")[0]) < _SAME_SINCE:
+        return None
+    try:
+        return image.__arrow_c_array__()[1]
+    except ValueError:
+        return None
 
 
-def _crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    if preprocessing.crop_size is None or preprocessing.crop_size == (image.height, image.width):
-        return image
-    height, width = preprocessing.crop_size
-    top = preprocessing.crop_offset(image.height, height)
-    left = preprocessing.crop_offset(image.width, width)
-    # Pillow fills with zeros where the box reaches over the edge, as the padding of both peers does.
-    return image.crop((left, top, left + width, top + height))
+@lru_cache(maxsize=64)
+def _preparer(preprocessing: Preprocessing) -> _C.ImagePreparer:
+    return _C.ImagePreparer(preprocessing.to_dict())
