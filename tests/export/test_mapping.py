@@ -12,6 +12,7 @@ from mobilevit_fast.export.mapping import (
     NODES,
     QUANTIZE_DEQUANTIZE,
     SPLITS,
+    ColumnPatchSplit,
     LowRankPatchSplit,
     PatchSplit,
     lower,
@@ -56,7 +57,7 @@ SAMPLES = {
         (*tensors((2, 5, 6), (4, 6), (4,), (2, 5, 4)), True),
         (*tensors((2, 6), (4, 6)), None, None, False),
     ],
-    "attention": [(*tensors((3, 4, 5, 24)), 2, 1, 1)],
+    "attention": [(*tensors((3, 4, 5, 24)), 2, 1, 1), (*tensors((3, 6, 4, 24)), 2, 1, 4)],
 }
 
 
@@ -84,6 +85,20 @@ def test_splits_sort_pixels_by_their_place_in_the_patch(split):
     for position in range(patch * patch):
         down, across = divmod(position, patch)
         assert torch.equal(patches[patch * patch + position], x[1, down::patch, across::patch])
+    assert torch.equal(split.to_pixels(patches, 2, rows, columns, patch), x)
+
+
+def test_patches_become_rows_of_pixels_in_order():
+    rows, columns, patch = 3, 5, 2
+    x = torch.arange(2 * rows * patch * columns * patch * 4.0).reshape(2, rows * patch, columns * patch, 4)
+    split = ColumnPatchSplit()
+    patches = split.to_patches(x, rows, columns, patch)
+    assert patches.shape == (2, rows * columns, patch * patch, 4)
+    assert split.attention_patch(patch) == (1, patch * patch)
+    for number in range(rows * columns):
+        down, across = (patch * place for place in divmod(number, columns))
+        expected = x[1, down : down + patch, across : across + patch].flatten(0, 1)
+        assert torch.equal(patches[1, number], expected)
     assert torch.equal(split.to_pixels(patches, 2, rows, columns, patch), x)
 
 

@@ -32,6 +32,18 @@ def test_a_model_and_what_travels_with_it(tmp_path, checkpoint, precision):
     assert size < (4.4 if precision == "fp32" else 2.4) * parameters
 
 
+def test_no_layer_takes_ncnn_the_long_way(tmp_path, checkpoint):
+    """Reshapes by an expression (6), or that move the axis that ncnn takes for a batch (12, 13), copy number
+    by number.
+    """
+    assert export(checkpoint, "ncnn", tmp_path / "model.param").passed
+    layers = [line.split() for line in (tmp_path / "model.param").read_text().splitlines()[2:]]
+    reshapes = [fields for fields in layers if fields[0] == "Reshape"]
+    assert reshapes
+    slow = [fields for fields in reshapes if any(field.startswith(("6=", "12=", "13=")) for field in fields)]
+    assert slow == []
+
+
 def test_bytes_in_and_probabilities_out(tmp_path, checkpoint):
     assert export(checkpoint, "ncnn", tmp_path / "model.param", raw_pixels=True, softmax=True).passed
 

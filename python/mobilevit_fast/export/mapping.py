@@ -39,6 +39,12 @@ class PatchSplit:
         parts = x.reshape(batch, patch, patch, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
         return parts.reshape(batch, rows * patch, columns * patch, channels)
 
+    def attention_patch(self, patch: int) -> tuple[int, int]:
+        """Height and width of the patches that sorted pixels form: pixels of equal position attend to each
+        other.
+        """
+        return 1, 1
+
 
 class LowRankPatchSplit(PatchSplit):
     """The same in two transpositions of tensors of rank 4, which every runtime has."""
@@ -54,6 +60,23 @@ class LowRankPatchSplit(PatchSplit):
         parts = x.reshape(batch * patch, patch, rows * columns, channels).transpose(1, 2)
         parts = parts.reshape(batch, patch, rows, columns * patch * channels).transpose(1, 2)
         return parts.reshape(batch, rows * patch, columns * patch, channels)
+
+
+class ColumnPatchSplit(PatchSplit):
+    """Patch by patch, [N, rows * columns, patch * patch, C]: runtimes may take the first axis for a batch."""
+
+    def to_patches(self, x: Tensor, rows: int, columns: int, patch: int) -> Tensor:
+        batch, channels = x.shape[0], x.shape[3]
+        parts = x.reshape(batch, rows, patch, columns, patch * channels).transpose(2, 3)
+        return parts.reshape(batch, rows * columns, patch * patch, channels)
+
+    def to_pixels(self, x: Tensor, batch: int, rows: int, columns: int, patch: int) -> Tensor:
+        channels = x.shape[3]
+        parts = x.reshape(batch, rows, columns, patch, patch * channels).transpose(2, 3)
+        return parts.reshape(batch, rows * patch, columns * patch, channels)
+
+    def attention_patch(self, patch: int) -> tuple[int, int]:
+        return 1, patch * patch
 
 
 # ---- lowerings to torch's own operators
@@ -95,19 +118,32 @@ def linear(
     return output if residual is None else output + residual
 
 
+def linear_of_rows(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    silu: bool = False,
+) -> Tensor:
+    """`linear` of a matrix with a row for each pixel, for runtimes that are slow to make one themselves."""
+    output = linear(input.reshape(-1, input.shape[-1]), weight, bias, silu=silu)
+    output = output.reshape(*input.shape[:-1], weight.shape[0])
+    return output if residual is None else output + residual
+
+
 def attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2) -> Tensor:
-    """Raises ValueError for patches: networks are traced with pixels already sorted."""
-    return mix(*_sorted_parts(qkv, heads, patch_height, patch_width), heads)
+    """Raises ValueError unless pixels are sorted and a patch is one pixel, or a row of the sorted map."""
+    return mix(*_parts(qkv, heads, patch_height, patch_width), heads, patch_width)
 
 
 def whole_attention(qkv: Tensor, heads: int, patch_height: int = 2, patch_width: int = 2) -> Tensor:
     """The same by `mix_whole`."""
-    return mix_whole(*_sorted_parts(qkv, heads, patch_height, patch_width), heads)
+    return mix_whole(*_parts(qkv, heads, patch_height, patch_width), heads, patch_width)
 
 
-def _sorted_parts(qkv: Tensor, heads: int, patch_height: int, patch_width: int) -> tuple[Tensor, ...]:
+def _parts(qkv: Tensor, heads: int, patch_height: int, patch_width: int) -> tuple[Tensor, ...]:
     """Scaled query, key and value."""
-    if (patch_height, patch_width) != (1, 1):
+    if patch_height != 1 or patch_width not in (1, qkv.shape[2]):
         raise ValueError(f"attention is exported over sorted pixels, got patch {patch_height}x{patch_width}")
     query, key, value = qkv.chunk(3, dim=-1)
     return query * score_scale(query, heads), key, value
@@ -118,27 +154,33 @@ def score_scale(query: Tensor, heads: int) -> float:
     return 1 / math.sqrt(query.shape[-1] // heads)
 
 
-def mix(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """softmax(q k^T) v over all pixels, head by head; all [N, H, W, dim], q already scaled."""
-    queries, keys, values = (_split_heads(x, heads) for x in (query, key, value))
+def mix(query: Tensor, key: Tensor, value: Tensor, heads: int, positions: int = 1) -> Tensor:
+    """softmax(q k^T) v over the pixels of each of `positions` in a patch, head by head.
+
+    Args:
+        query, key, value: [N, H, W, dim], pixels or, where there are several positions, patches [N, patches,
+            positions, dim]; the query is scaled already.
+    """
+    queries, keys, values = (_split_heads(x, heads, positions) for x in (query, key, value))
     weights = torch.softmax(queries @ keys.transpose(2, 3), dim=-1)
     return _join_heads(weights @ values, query)
 
 
-def mix_whole(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def mix_whole(query: Tensor, key: Tensor, value: Tensor, heads: int, positions: int = 1) -> Tensor:
     """`mix` as torch's one operator, for runtimes with a kernel that keeps the scores in the caches."""
-    split = (_split_heads(x, heads) for x in (query, key, value))
+    split = (_split_heads(x, heads, positions) for x in (query, key, value))
     return _join_heads(functional.scaled_dot_product_attention(*split, scale=1.0), query)
 
 
-def _split_heads(x: Tensor, heads: int) -> Tensor:
-    """[N, H, W, dim] as [N, heads, H * W, head dim]."""
+def _split_heads(x: Tensor, heads: int, positions: int) -> Tensor:
+    """[N, H, W, dim] as [N, positions * heads, tokens, head dim]: another position is but more heads."""
     batch, rows, columns, channels = x.shape
-    return x.reshape(batch, rows * columns, heads, channels // heads).transpose(1, 2)
+    tokens = rows if positions > 1 else rows * columns
+    return x.reshape(batch, tokens, positions * heads, channels // heads).transpose(1, 2)
 
 
 def _join_heads(mixed: Tensor, like: Tensor) -> Tensor:
-    """[N, heads, H * W, head dim] in the shape of `like`, [N, H, W, dim]."""
+    """What `_split_heads` gives in the shape of `like`, [N, H, W, dim]."""
     return mixed.transpose(1, 2).reshape(like.shape)
 
 
@@ -159,12 +201,15 @@ STANDARD: Mapping[str, Lowering | str] = {
 WHOLE_ATTENTION: Mapping[str, Lowering | str] = {**STANDARD, "attention": whole_attention}
 """The same where attention as one operator is known and faster."""
 
+MATRICES: Mapping[str, Lowering | str] = {**STANDARD, "linear": linear_of_rows}
+"""The same where matrices are multiplied fastest."""
+
 LOWERINGS: Mapping[str, Mapping[str, Lowering | str]] = {
     "onnx": STANDARD,
     "coreml": STANDARD,
     "openvino": WHOLE_ATTENTION,
     "litert": STANDARD,
-    "ncnn": STANDARD,
+    "ncnn": MATRICES,
     "executorch": STANDARD,
     "tensorflow": STANDARD,
     "torch": WHOLE_ATTENTION,
@@ -180,9 +225,9 @@ node. Those on bytes stand in no trace: `onnx_int8` makes their nodes from the p
 SPLITS: Mapping[str, PatchSplit] = {
     "onnx": PatchSplit(),
     "coreml": LowRankPatchSplit(),
-    "openvino": LowRankPatchSplit(),
+    "openvino": ColumnPatchSplit(),
     "litert": LowRankPatchSplit(),
-    "ncnn": LowRankPatchSplit(),
+    "ncnn": ColumnPatchSplit(),
     "executorch": LowRankPatchSplit(),
     "tensorflow": LowRankPatchSplit(),
     "torch": PatchSplit(),

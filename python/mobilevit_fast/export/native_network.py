@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mobilevit_fast import ops
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.export.mapping import PatchSplit
 from mobilevit_fast.export.network import ExportNetwork
@@ -22,6 +21,9 @@ class StridedPatches(PatchSplit):
     def to_pixels(self, x: Tensor, batch: int, rows: int, columns: int, patch: int) -> Tensor:
         return x
 
+    def attention_patch(self, patch: int) -> tuple[int, int]:
+        return patch, patch
+
 
 class NativeNetwork(ExportNetwork):
     """As `ExportNetwork`."""
@@ -32,7 +34,3 @@ class NativeNetwork(ExportNetwork):
     def fuse(self, name: str, x: Tensor, y: Tensor) -> Tensor:
         joined = torch.cat((blocks.to_tokens(x), blocks.to_tokens(y)), dim=-1)
         return self.conv3x3(name, blocks.to_map(joined))
-
-    def attention(self, name: str, qkv: Tensor) -> Tensor:
-        patch = self.config.patch_size
-        return ops.attention(qkv, self.config.num_heads, patch_size=(patch, patch))

@@ -1,8 +1,8 @@
 """MobileViT as it is exported: norms folded in, one call of `torch.ops.mobilevit_fast` for each layer.
 
-The transformer works on pixels sorted by their position in the patch, [N * patch * patch, rows, columns,
-dim], so that a map is sorted once on the way in and once on the way out, and attention takes a patch of
-1 x 1.
+The transformer works on sorted pixels, so that a map is sorted once on the way in and once on the way out:
+by their position in the patch, [N * patch * patch, rows, columns, dim], where attention takes a patch of
+1 x 1, or patch by patch, [N, rows * columns, patch * patch, dim], where a patch is a row.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class ExportNetwork(nn.Module):
         return self.attention(name, self.linear(f"{name}.qkv", x))
 
     def attention(self, name: str, qkv: Tensor) -> Tensor:
-        return ops.attention(qkv, self.config.num_heads, patch_size=(1, 1))
+        patch = self.split.attention_patch(self.config.patch_size)
+        return ops.attention(qkv, self.config.num_heads, patch_size=patch)
 
     def standardise(self, name: str, x: Tensor) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], eps=self.config.layer_norm_eps)

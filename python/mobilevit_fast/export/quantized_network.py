@@ -135,7 +135,8 @@ class QuantizedExportNetwork(ExportNetwork):
         query, key, value = qkv.chunk(3, dim=-1)
         query = self.at(f"{name}.q", query, score_scale(query, heads))
         key, value = self.at(f"{name}.k", key), self.at(f"{name}.v", value)
-        return self.at(name, self.mix(query, key, value, heads))
+        _, positions = self.split.attention_patch(self.config.patch_size)
+        return self.at(name, self.mix(query, key, value, heads, positions))
 
     def standardise(self, name: str, x: Tensor) -> Tensor:
         return self.at(name, super().standardise(name, x))
