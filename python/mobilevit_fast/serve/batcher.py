@@ -47,7 +47,8 @@ class Batcher:
     Args:
         session: the model. It stays usable, and stays open when the batcher is closed.
         max_batch: most images that run together.
-        max_delay_ms: longest that a decoded image waits for others while the engine is free.
+        max_delay_ms: longest that a decoded image waits for others, which are being decoded, while the engine
+            is free.
         queue: most images that are accepted and not answered; further ones are refused at once.
         target_p99_ms: latency, from acceptance to answer, that 99 of 100 images should keep as long as they
             come no faster than the engine runs. None for the greatest throughput.

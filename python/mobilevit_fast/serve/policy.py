@@ -20,7 +20,8 @@ class BatchPolicy:
 
     Attributes:
         max_batch: most images of a batch.
-        max_delay_ms: longest that a decoded image waits for others while the engine is free.
+        max_delay_ms: longest that a decoded image waits for others, which are being decoded, while the engine
+            is free.
         target_ms: latency that nearly all requests should keep; None for the greatest throughput.
         decode_ms: what decoding an image takes of it.
     """

@@ -172,7 +172,8 @@ class RequestQueue:
         if not self._ready:
             return float("inf")
         count = len(self._ready)
-        if self._closed or count >= policy.size():
+        # While a batch runs others come of themselves; what is to be waited for is on its way already.
+        if self._closed or count >= min(policy.size(), self._pending):
             return 0.0
         return min(request.decoded for request in self._ready) + policy.delay(count) - now
 
