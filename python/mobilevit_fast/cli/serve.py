@@ -53,7 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-batch", type=positive, default=32, metavar="N", help="images run together; default: 32"
     )
     batching.add_argument(
-        "--max-delay-ms", type=float, default=2.0, metavar="MS", help="wait for company; default: 2"
+        "--max-delay-ms",
+        type=float,
+        default=2.0,
+        metavar="MS",
+        help="wait for images that are being decoded; default: 2",
     )
     batching.add_argument(
         "--queue", type=positive, default=256, metavar="N", help="images waiting for a model; default: 256"
