@@ -106,7 +106,8 @@ struct RingEpilogue {
     constexpr int kGroups = (kRows + kPixelGroup - 1) / kPixelGroup;
     // By numbers that the compiler knows from the beginning: it would keep the sums in memory for a loop.
     ForEachLane<kVectors * kGroups>([&](auto place) __attribute__((always_inline)) {
-      constexpr int j = decltype(place)::kValue / kGroups, i = decltype(place)::kValue % kGroups * kPixelGroup;
+      constexpr int j = decltype(place)::kValue / kGroups,
+                    i = decltype(place)::kValue % kGroups * kPixelGroup;
       const Vec multiplier = MultiplierOf<kVectors>(header, j);
       const float* const offset = OffsetOf<kVectors>(header, j);
       const auto at = [&](int k) __attribute__((always_inline)) {
