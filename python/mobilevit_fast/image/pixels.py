@@ -64,7 +64,7 @@ def preprocess_one(
     Args:
         image: as `load_image` takes it.
         preprocessing: the rule of the checkpoint that will read the tensor.
-        out: float32 [3, H, W] to write into and return, such as one row of a batch.
+        out: float32 [3, H, W], contiguous, to write into and return, such as one row of a batch.
         max_pixels: see `load_image`; it bounds the resized image too.
 
     Raises:
