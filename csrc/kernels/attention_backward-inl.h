@@ -106,7 +106,7 @@ class AttentionBackwardHead {
   void DifferentiateSoftmax(const QueryStatistics<kVectors>& statistics, float* weights,
                             float* gradients) const {
     constexpr int kWidth = kVectors * Vec::kLanes;
-    const Vec scale = Div(Vec::Set(1.0f), Sqrt(Vec::Set(static_cast<float>(layout_.head_dim))));
+    const Vec scale = Vec::Set(1.0f / __builtin_sqrtf(static_cast<float>(layout_.head_dim)));
     for (int j = 0; j < kVectors; ++j) {
       const Vec largest = Vec::Load(statistics.largest + Vec::kLanes * j);
       float* const w = weights + Vec::kLanes * j;

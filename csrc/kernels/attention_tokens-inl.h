@@ -50,8 +50,7 @@ MVF_INLINE void ForEachValueGroup(int64_t head_dim, Visit visit) {
 
 // What queries or scores are multiplied by, so that scores are logarithms to base two.
 inline Vec ScoreScale(int64_t head_dim) {
-  const Floats scale = Div(Floats::Set(kLog2E), Sqrt(Floats::Set(static_cast<float>(head_dim))));
-  return Vec::Set(ReduceMax(scale));
+  return Vec::Set(kLog2E / __builtin_sqrtf(static_cast<float>(head_dim)));
 }
 
 // One row for each token, `pitch` elements apart.

@@ -75,7 +75,6 @@ inline Floats Div(Floats a, Floats b) { return {vdivq_f32(a.v, b.v)}; }
 // NaN where one is.
 inline Floats Min(Floats a, Floats b) { return {vminq_f32(a.v, b.v)}; }
 inline Floats Max(Floats a, Floats b) { return {vmaxq_f32(a.v, b.v)}; }
-inline Floats Sqrt(Floats a) { return {vsqrtq_f32(a.v)}; }
 inline Floats MulAdd(Floats a, Floats b, Floats c) { return {vfmaq_f32(c.v, a.v, b.v)}; }  // a * b + c
 inline Floats MulSub(Floats a, Floats b, Floats c) {
   return {vfmaq_f32(vnegq_f32(c.v), a.v, b.v)};

@@ -21,8 +21,9 @@ MVF_INLINE RowMoments Moments(const float* row, int64_t channels, float epsilon)
     const Floats deviation = lanes.Fill(Sub(lanes.Load(row + c), mean), 0.0f);
     squares = MulAdd(deviation, deviation, squares);
   });
-  const Floats variance = Floats::Set(ReduceAdd(squares) * inverse_count + epsilon);
-  return {mean, Div(Floats::Set(1.0f), Sqrt(variance))};
+  // By itself: roots and quotients of whole vectors take several times as long.
+  const float variance = ReduceAdd(squares) * inverse_count + epsilon;
+  return {mean, Floats::Set(1.0f / __builtin_sqrtf(variance))};
 }
 
 // Rows without scale and shift. Each output row is zero from `channels` up to `padded`.

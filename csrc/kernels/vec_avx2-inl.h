@@ -63,7 +63,6 @@ inline Vec Mul(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline Vec Div(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline Vec Min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline Vec Max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
-inline Vec Sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
 inline Vec MulAdd(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }      // a * b + c
 inline Vec MulSub(Vec a, Vec b, Vec c) { return {_mm256_fmsub_ps(a.v, b.v, c.v)}; }      // a * b - c
 inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b

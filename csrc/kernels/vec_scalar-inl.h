@@ -64,9 +64,6 @@ inline Vec Mul(Vec a, Vec b) { return {a.v * b.v}; }
 inline Vec Div(Vec a, Vec b) { return {a.v / b.v}; }
 inline Vec Min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
 inline Vec Max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
-inline Vec Sqrt(Vec a) {
-  return ForEachLane([&](int i) { return sqrtf(a.v[i]); });
-}
 inline Vec MulAdd(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }     // a * b + c
 inline Vec MulSub(Vec a, Vec b, Vec c) { return {a.v * b.v - c.v}; }     // a * b - c
 inline Vec NegMulAdd(Vec a, Vec b, Vec c) { return {c.v - a.v * b.v}; }  // c - a * b
