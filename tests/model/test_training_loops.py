@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mobilevit_fast import create_model, get_config, optimize
 from mobilevit_fast.benchmark.random_weights import random_images, random_tensors
+from mobilevit_fast.model import blocks
 from mobilevit_fast.weights import to_transformers
 from mobilevit_fast.weights.configs import config_to_transformers
 
@@ -117,6 +118,27 @@ def test_arguments_of_the_trainer_pass_through(examples, tmp_path):
     trainer.train()
     assert model.is_gradient_checkpointing
     assert all(torch.isfinite(torch.tensor(losses(trainer))))
+
+
+def test_under_autocast_inverted_residuals_stay_in_their_float32_kernels(examples, monkeypatch):
+    fused = blocks.ops.trained_inverted_residual
+    dtypes = []
+
+    def spy(x, *layers, **settings):
+        output, statistics = fused(x, *layers, **settings)
+        dtypes.append(output.dtype)
+        return output, statistics
+
+    monkeypatch.setattr(blocks.ops, "trained_inverted_residual", spy)
+    gradients = []
+    for enabled in (True, False):
+        model = make_model().train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = model(examples.images[:16], labels=torch.arange(16) % CLASSES)["loss"]
+        loss.backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert dtypes == 2 * 7 * [torch.float32]
+    assert functional.cosine_similarity(*gradients, dim=0) > 0.98
 
 
 def test_the_optimised_module_trains_too(examples, tmp_path):

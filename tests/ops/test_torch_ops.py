@@ -112,6 +112,16 @@ def test_autocast_casts_every_tensor():
     assert_near(y, torch.nn.functional.silu(x @ weight.T).detach().double(), epsilons=8)
 
 
+def test_autocast_gives_float32_to_operations_that_have_kernels_for_nothing_else():
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 4, 4, 24).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = ops.attention(qkv, 2)
+    assert torch.equal(y, ops.attention(qkv.float(), 2))
+    y.sum().backward()
+    assert qkv.grad.dtype == torch.bfloat16
+
+
 def test_thread_counts_give_the_same_numbers():
     sample = next(sample for sample in SAMPLES if sample.op == "inverted_residual")
     tensors, before = sample.tensors(), torch.get_num_threads()

@@ -127,6 +127,11 @@ def _has_kernels(x: Tensor) -> bool:
     return x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
+def _is_cast_for_kernels(x: Tensor) -> bool:
+    """Whether autocast makes `x` float32 for operations that have no kernels but in that."""
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
 def conv_norm(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
     """Convolution, BatchNorm and SiLU where asked for, in the fewest operations."""
     if can_fold(layer):
@@ -167,7 +172,7 @@ def can_train_inverted_residual(
 ) -> bool:
     """Whether three layers that `can_train` fuse, and kernels take maps like `x`."""
     return (
-        _has_kernels(x)
+        (_has_kernels(x) or _is_cast_for_kernels(x))
         and all(can_train(layer, norm_type) for layer in layers)
         and all(conv.bias is None and conv.padding_mode == "zeros" for conv, _ in layers)
         and len({norm.eps for _, norm in layers}) == 1
