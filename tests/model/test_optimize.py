@@ -20,6 +20,7 @@ from families import (
 )
 from torch import nn
 
+from mobilevit_fast import _C
 from mobilevit_fast.model import optimize
 
 in_every_family = pytest.mark.parametrize("family", CLASSIFIERS)
@@ -197,7 +198,7 @@ def test_another_head_runs_on_the_engines_features(family):
 
 
 @in_every_family
-@pytest.mark.parametrize("kind", ["gradients", "training", "autocast", "float64", "meta"])
+@pytest.mark.parametrize("kind", ["gradients", "training", "float64", "meta"])
 def test_what_the_engine_lacks_is_computed_in_torch(family, kind):
     model = CLASSIFIERS[family]()
     given = images()
@@ -210,19 +211,52 @@ def test_what_the_engine_lacks_is_computed_in_torch(family, kind):
         model, given = model.double(), given.double()
     fast = optimize(model)
     reference = copy.deepcopy(model)
-    with (
-        torch.set_grad_enabled(kind == "gradients"),
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=kind == "autocast"),
-        engine_runs() as runs,
-    ):
+    with torch.set_grad_enabled(kind == "gradients"), engine_runs() as runs:
         if kind == "meta":
             assert logits_of(copy.deepcopy(fast).to("meta")(given.to("meta"))).shape == (2, 10)
             return
         expected, actual = logits_of(reference(given)), logits_of(fast(given))
     assert not runs
     assert actual.requires_grad == expected.requires_grad
-    tolerance = {"autocast": 5e-2, "training": 1e-3}.get(kind, 1e-4)
-    assert_same(actual.detach(), expected.detach(), tolerance)
+    assert_same(actual.detach(), expected.detach(), 1e-3 if kind == "training" else 1e-4)
+
+
+def test_float64_under_autocast_is_refused_as_torch_does():
+    fast = optimize(our_model().double())
+    no_gradients, autocast = torch.no_grad(), torch.autocast("cpu", torch.bfloat16)
+    with no_gradients, autocast, engine_runs() as runs, pytest.raises(RuntimeError, match="dtype"):
+        fast(images().double())
+    assert not runs
+
+
+@in_every_family
+@pytest.mark.parametrize(("dtype", "precision"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16")])
+@pytest.mark.parametrize("how", ["autocast", "module"])
+def test_half_precision_runs_on_the_engine_where_the_cpu_has_kernels_for_it(family, dtype, precision, how):
+    model = CLASSIFIERS[family]()
+    given = images()
+    with torch.no_grad():
+        expected = logits_of(model(given))
+    if how == "module":
+        model, given = copy.deepcopy(model).to(dtype), given.to(dtype)
+    fast = optimize(model)
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=how == "autocast"), engine_runs() as runs:
+        actual, again = (logits_of(fast(given)) for _ in range(2))
+    assert runs == (2 * [("logits",)] if _C.isa_tables(precision) else [])
+    assert actual.dtype == dtype
+    assert torch.equal(actual, again)
+    assert_same(actual.float(), expected, tolerance=3e-2)
+
+
+def test_each_dtype_has_an_engine_of_its_own():
+    fast = optimize(our_model())
+    with torch.no_grad(), engine_runs() as runs:
+        whole = fast(images())
+        with torch.autocast("cpu", torch.bfloat16):
+            half = fast(images())
+        assert torch.equal(fast(images()), whole)
+    assert half.dtype == torch.bfloat16
+    assert len(runs) == (3 if _C.isa_tables("bf16") else 2)
 
 
 def test_no_images_give_no_logits():
@@ -236,9 +270,9 @@ def test_threads_follow_torch_unless_they_are_given(monkeypatch):
     built = []
     engine = native_forward._C.Engine
 
-    def spy(plan, *, threads):
+    def spy(plan, *, threads, precision):
         built.append(threads)
-        return engine(plan, threads=threads)
+        return engine(plan, threads=threads, precision=precision)
 
     monkeypatch.setattr(native_forward._C, "Engine", spy)
     before = torch.get_num_threads()

@@ -16,6 +16,7 @@ from families import (
 )
 from torch import nn
 
+from mobilevit_fast import _C
 from mobilevit_fast.model import optimize
 
 in_every_family = pytest.mark.parametrize("family", CLASSIFIERS)
@@ -197,7 +198,7 @@ def test_half_precision_and_back(family):
     fast.to(torch.bfloat16)
     with torch.inference_mode(), engine_runs() as runs:
         half = logits_of(fast(images().to(torch.bfloat16)))
-    assert not runs
+    assert len(runs) == bool(_C.isa_tables("bf16"))
     assert half.dtype == torch.bfloat16
     assert (half.float() - expected).abs().max() <= 0.2 * expected.abs().max()
     fast.float()

@@ -22,11 +22,13 @@ from mobilevit_fast.ops.native import intra_op_threads
 
 _PRECISIONS = {
     ("cpu", torch.float32): "fp32",
+    ("cpu", torch.bfloat16): "bf16",
+    ("cpu", torch.float16): "fp16",
     ("cuda", torch.float16): "fp16",
     ("cuda", torch.bfloat16): "bf16",
     ("cuda", torch.float32): "tf32",
 }
-"""Device and dtype of modules and images -> the precision that engines compute them in."""
+"""Device and dtype in which torch would compute -> the precision in which engines do."""
 
 
 class Describable(Protocol):
@@ -47,7 +49,7 @@ class _Built:
 
 
 class NativeForward:
-    """Runs a module's forward pass on engines, one for each choice of outputs.
+    """Runs a module's forward pass on engines, one for each choice of outputs and dtype.
 
     Copies and pickles hold the settings only: engines belong to one process and one set of weights.
 
@@ -58,22 +60,23 @@ class NativeForward:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
         self._lock = threading.Lock()
-        self._built: dict[tuple[str, ...], _Built] = {}
+        self._built: dict[tuple[tuple[str, ...], torch.dtype], _Built] = {}
 
     def __reduce__(self) -> tuple:
         return NativeForward, (self._threads,)
 
     def run(self, module: Describable, outputs: tuple[str, ...], images: Tensor) -> list[Tensor] | None:
-        """The outputs (names of `lower.OUTPUTS`) for images [N, 3, H, W], or None where torch has to compute
-        them.
+        """The outputs (names of `lower.OUTPUTS`) for images [N, 3, H, W], in the dtype in which torch would
+        give them, or None where it has to compute them.
 
-        That is: in training, where gradients may be recorded, while torch traces or transforms the call,
-        under autocast, with hooks inside the module, for anything but float32 on the CPU, and on a CUDA
-        device that there are kernels for float16, bfloat16, or float32 where torch may compute it in TF32.
+        That is: in training, where gradients may be recorded, while torch traces or transforms the call, with
+        hooks inside the module, and for dtypes (autocast's, where it is on) that the CPU, or the CUDA device,
+        has no kernels for: float32 has them on every CPU and, where torch may compute it in TF32, on devices.
         """
         if module.training or not _is_plain_input(images):
             return None
-        built = self._current(module, outputs)
+        dtype = _dtype_of_results(images)
+        built = self._current(module, outputs, dtype)
         if built.engine is None or built.snapshot.is_watched() or built.snapshot.is_training():
             return None
         if (images.device, images.dtype) != built.place:
@@ -81,22 +84,24 @@ class NativeForward:
         if isinstance(built.engine, cuda.DeviceEngine):
             if torch.cuda.is_current_stream_capturing():
                 return None  # a graph of the user's outlives an engine, and has to see new weights
-            return [output.to(images.dtype) for output in built.engine.run(images.float())]
-        return [torch.from_numpy(array) for array in built.engine.run(_as_array(images))]
+            return [output.to(dtype) for output in built.engine.run(images.float())]
+        results = [torch.from_numpy(array) for array in built.engine.run(_as_array(images))]
+        return results if dtype == torch.float32 else [result.to(dtype) for result in results]
 
     def forget(self) -> None:
         """Build every engine anew before its next use."""
         self._built.clear()
 
-    def _current(self, module: Describable, outputs: tuple[str, ...]) -> _Built:
+    def _current(self, module: Describable, outputs: tuple[str, ...], dtype: torch.dtype) -> _Built:
         threads = self._threads or intra_op_threads()
-        built = self._built.get(outputs)
+        key = (outputs, dtype)
+        built = self._built.get(key)
         if _is_current(built, threads):
             return built
         with self._lock:
-            built = self._built.get(outputs)
+            built = self._built.get(key)
             if not _is_current(built, threads):
-                built = self._built[outputs] = _build(module, outputs, threads)
+                built = self._built[key] = _build(module, outputs, dtype, threads)
             return built
 
 
@@ -104,11 +109,11 @@ def _is_current(built: _Built | None, threads: int) -> bool:
     return built is not None and built.threads == threads and built.snapshot.is_current()
 
 
-def _build(module: Describable, outputs: tuple[str, ...], threads: int) -> _Built:
+def _build(module: Describable, outputs: tuple[str, ...], dtype: torch.dtype, threads: int) -> _Built:
     # Taken first: what is written while the engine is built makes the snapshot stale.
     snapshot = Snapshot(module)
     place = _place_of(snapshot.tensors)
-    if place is None:
+    if place is None or not _has_engine(*place, dtype):
         return _Built(snapshot, threads, None)
     try:
         if not snapshot.is_complete:
@@ -120,22 +125,33 @@ def _build(module: Describable, outputs: tuple[str, ...], threads: int) -> _Buil
         warnings.warn(f"torch computes this model, not the engine: {reason}", stacklevel=6)
         return _Built(snapshot, threads, None)
     plan = lower(config, tensors, outputs=outputs)
-    device, dtype = place
-    if device.type == "cpu":
-        return _Built(snapshot, threads, _C.Engine(plan, threads=threads), place)
+    device = place[0]
     precision = _PRECISIONS[device.type, dtype]
+    if device.type == "cpu":
+        return _Built(snapshot, threads, _C.Engine(plan, threads=threads, precision=precision), place)
     return _Built(snapshot, threads, cuda.DeviceEngine(plan, precision, device.index), place)
 
 
 def _place_of(tensors: list[Tensor]) -> tuple[torch.device, torch.dtype] | None:
-    """Device and dtype of all tensors, but for the integers among them; None where they differ or have no
-    engine."""
+    """Device and dtype of all tensors, but for the integers among them; None where they differ."""
     places = {(tensor.device, tensor.dtype) for tensor in tensors if tensor.is_floating_point()}
     if len(places) != 1 or len({tensor.device for tensor in tensors}) != 1:
         return None
-    [(device, dtype)] = places
-    has_engine = (device.type, dtype) in _PRECISIONS and (device.type == "cpu" or has_kernels(device.index))
-    return (device, dtype) if has_engine else None
+    [place] = places
+    return place
+
+
+def _has_engine(device: torch.device, stored: torch.dtype, computed: torch.dtype) -> bool:
+    precision = _PRECISIONS.get((device.type, computed))
+    if precision is None or (device.type, stored) not in _PRECISIONS:
+        return False  # autocast leaves float64 as it is
+    return bool(_C.isa_tables(precision)) if device.type == "cpu" else has_kernels(device.index)
+
+
+def _dtype_of_results(images: Tensor) -> torch.dtype:
+    """What torch would compute in."""
+    device = images.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else images.dtype
 
 
 def allows_tf32() -> bool:
@@ -160,8 +176,7 @@ def _is_plain_input(images: Tensor) -> bool:
         and 0 not in shape
         and not torch.is_grad_enabled()
         and device in ("cpu", "cuda")
-        and not torch.is_autocast_enabled(device)
-        and (device == "cpu" or images.dtype != torch.float32 or allows_tf32())
+        and (device == "cpu" or _dtype_of_results(images) != torch.float32 or allows_tf32())
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
@@ -171,6 +186,8 @@ def _is_plain_input(images: Tensor) -> bool:
 
 def _as_array(images: Tensor) -> np.ndarray:
     pixels = images.detach() if images.requires_grad else images
+    if pixels.dtype != torch.float32:
+        pixels = pixels.float()
     try:
         return pixels.numpy()
     except RuntimeError:

@@ -36,14 +36,16 @@ def optimize(module: Module, *, threads: int | None = None) -> Module:
     and buffers with `module`, which stays as it is: an optimizer or `load_state_dict` on either is seen by
     both. Training or eval mode is its own. Keep one of the two to move it elsewhere or cast it.
 
-    - In eval mode without gradients (`torch.no_grad()` or `torch.inference_mode()`), float32 images on the
-      CPU run through the native engine, and float16 and bfloat16 images on a CUDA device that this build has
-      kernels for; float32 ones there, too, in TF32, once torch may compute products in it
-      (`torch.set_float32_matmul_precision("high")`). The engine is built at the first call, and again when a
-      module, parameter or buffer has changed since; every call checks. Values written through `tensor.data`
-      in eval mode go unnoticed: call `eval()` after `train()`, or `optimize` again.
-    - Everything else (training, gradients, hidden states, other types and devices, autocast, hooks on
-      submodules, torch.compile, torch.export) runs in torch, on the operations `torch.ops.mobilevit_fast.*`.
+    - In eval mode without gradients (`torch.no_grad()` or `torch.inference_mode()`), images run through the
+      native engine in the dtype in which torch would compute, the module's or autocast's: on the CPU in
+      float32, and in bfloat16 and float16 where it has kernels for them (`mobilevit-fast doctor` lists them);
+      on a CUDA device that this build has kernels for in float16, bfloat16, and float32 as TF32, once torch
+      may compute products in it (`torch.set_float32_matmul_precision("high")`). The engine is built at the
+      first call, and again when a module, parameter or buffer has changed since; every call checks. Values
+      written through `tensor.data` in eval mode go unnoticed: call `eval()` after `train()`, or `optimize`
+      again.
+    - Everything else (training, gradients, hidden states, other types and devices, hooks on submodules,
+      torch.compile, torch.export) runs in torch, on the operations `torch.ops.mobilevit_fast.*`.
 
     Args:
         module: this project's MobileViT, transformers' MobileViTForImageClassification or MobileViTModel, or

@@ -1,8 +1,8 @@
 """The operations as Python functions: `torch.ops.mobilevit_fast.*` with defaults, docstrings and autocast.
 
-Under torch.autocast every tensor is cast first: to autocast's dtype, as torch does for convolutions and linears;
-on a CPU those of `attention` and `trained_inverted_residual` to float32, the dtype of their kernels, which are
-faster than torch's operators in any other.
+Under torch.autocast every tensor is cast first: to autocast's dtype, as torch does for convolutions and
+linears; on a CPU those of `attention` and `trained_inverted_residual` to float32, the dtype of their kernels,
+which are faster than torch's operators in any other.
 """
 
 from __future__ import annotations
