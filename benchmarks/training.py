@@ -4,7 +4,7 @@
 
 A step is a forward pass, the loss and a backward pass over everything. Models take turns in one process;
 memory (on Linux) is what a step adds to a process of its own. Peers run in both memory formats, and the
-better counts.
+better counts. With --bf16 forward passes are under autocast to bfloat16.
 """
 
 from __future__ import annotations
@@ -63,18 +63,23 @@ PEERS: dict[str, Callable[[str], nn.Module]] = {"transformers": transformers, "t
 class Step:
     """One training step of a model on a fixed random batch."""
 
-    def __init__(self, name: str, variant: str, batch: int, size: int, channels_last: bool) -> None:
+    def __init__(
+        self, name: str, variant: str, batch: int, size: int, channels_last: bool, bf16: bool
+    ) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         generator = torch.Generator().manual_seed(0)
         self.model = (OWN | PEERS)[name](variant).train().to(memory_format=layout)
         images = torch.randn(batch, 3, size, size, generator=generator)
         self.images = images.contiguous(memory_format=layout)
         self.labels = torch.randint(CLASSES, (batch,), generator=generator)
+        self.bf16 = bf16
 
     def __call__(self) -> None:
-        answer = self.model(self.images)
-        logits = answer if isinstance(answer, Tensor) else answer.logits
-        functional.cross_entropy(logits, self.labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            answer = self.model(self.images)
+            logits = answer if isinstance(answer, Tensor) else answer.logits
+            loss = functional.cross_entropy(logits, self.labels)
+        loss.backward()
         self.model.zero_grad()
 
 
@@ -104,6 +109,7 @@ def compare(variant: str, options: argparse.Namespace) -> list[list[str]]:
             options.batch,
             options.size,
             channels_last,
+            options.bf16,
         )
         for name in options.contenders
         for ending, channels_last in formats.items()
@@ -134,6 +140,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     options = parser.parse_args()
     options.contenders = [*OWN, *(name for name in PEERS if importlib.util.find_spec(name) is not None)]
     torch.set_num_threads(options.threads)
