@@ -5,8 +5,12 @@
 namespace mvf {
 namespace {
 
-// Queries at once: their scores stay in the second-level cache.
-constexpr int64_t kQueryRows = 32;
+// Queries at once, whose scores stay in the second-level cache: as many as fit, since each turn from tiles to
+// vectors and back costs hundreds of cycles.
+inline int64_t QueryRows(int64_t tokens) {
+  constexpr int64_t kScoreBytes = 256 * 1024, kLeast = 32;
+  return Min(Max(kScoreBytes / (RoundUp(tokens, Vec::kLanes) * int64_t{sizeof(float)}), kLeast), tokens);
+}
 
 // Scratch memory in slots of a lane's size.
 template <class Dot>
@@ -15,6 +19,7 @@ struct RowAttentionLayout {
   int64_t key_units;     // of one query or key, along the head dimension
   int64_t token_units;   // of a query's weights, along the tokens
   int64_t score_stride;  // floats of a query's scores
+  int64_t query_rows;    // at once
   int64_t qkv_offsets, output_offsets, queries, keys, values, scores, weights, inverse_sums, slots;
 
   explicit RowAttentionLayout(const AttentionArgs& args)
@@ -22,7 +27,8 @@ struct RowAttentionLayout {
         head_dim(args.output.channels / args.heads),
         key_units(Units<Dot>(head_dim)),
         token_units(WholeSteps(Units<Dot>(tokens))),
-        score_stride(RoundUp(tokens, Vec::kLanes)) {
+        score_stride(RoundUp(tokens, Vec::kLanes)),
+        query_rows(QueryRows(tokens)) {
     int64_t end = 0;
     const auto place = [&](int64_t size) {
       const int64_t start = end;
@@ -35,9 +41,9 @@ struct RowAttentionLayout {
     queries = place(tokens * key_units);
     keys = place(PanelSlots(tokens, key_units));
     values = place(PanelSlots(head_dim, token_units));
-    scores = place(kQueryRows * score_stride);
-    weights = place(kQueryRows * token_units);
-    inverse_sums = place(kQueryRows);
+    scores = place(query_rows * score_stride);
+    weights = place(query_rows * token_units);
+    inverse_sums = place(query_rows);
     slots = end;
   }
 
@@ -89,8 +95,8 @@ class RowAttentionHead {
     GatherValues();
     const int64_t* const offsets = At<int64_t>(layout_.output_offsets);
     const Tokens<Element> output = TokensOf<Element>(args_, args_.output, unit_, 0, offsets);
-    for (int64_t first = 0; first < layout_.tokens; first += kQueryRows) {
-      const int64_t count = Min(kQueryRows, layout_.tokens - first);
+    for (int64_t first = 0; first < layout_.tokens; first += layout_.query_rows) {
+      const int64_t count = Min(layout_.query_rows, layout_.tokens - first);
       float* const scores = At<float>(layout_.scores);
       const Operand<Unit> queries = {At<Unit>(layout_.queries) + first * layout_.key_units, layout_.key_units,
                                      0, 1, layout_.key_units};
