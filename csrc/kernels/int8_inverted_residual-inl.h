@@ -48,18 +48,25 @@ inline Operand<Int8Dot::Unit> InputRow(const Int8InvertedResidualState& state, i
   return {staged + (y - first) * input.width * units, units, 0, 1, units};
 }
 
-// One block of channels' part of a band: expands the input rows that its output rows lack, then convolves.
-template <int kStride, int kVectors>
-void Int8BlockRows(const Int8InvertedResidualState& state, Range lacking, Range band, int64_t vector,
-                   const Int8Dot::Unit* panel) {
+// One block of channels' part of a band: expands the input rows that its output rows lack.
+template <int kVectors>
+void Int8ExpandBlock(const Int8InvertedResidualState& state, Range lacking, int64_t vector,
+                     const Int8Dot::Unit* panel) {
   const PixelRing<Int8Dot>& ring = state.ring;
-  const Map& output = state.args.output;
   for (int64_t y = lacking.begin; y < lacking.end; ++y) {
     const RingEpilogue<Int8Dot> epilogue = {ring.Row(vector, y), ring.VectorElements(),
                                             ByteTable(state.packed.expand.table)};
     PanelTiles<Int8Dot, RingTileRows(kVectors), kVectors, false>(InputRow(state, lacking.begin, y), 0,
                                                                  ring.width, panel, epilogue, 0, Vec::kLanes);
   }
+}
+
+// And convolves them.
+template <int kStride, int kVectors>
+void Int8ConvolveBlock(const Int8InvertedResidualState& state, Range band, int64_t vector,
+                       const Int8Dot::Unit* panel) {
+  const PixelRing<Int8Dot>& ring = state.ring;
+  const Map& output = state.args.output;
   const Int8Dot::Unit* packed = panel + Int8ExpansionSlots(state.args.shape, kVectors);
   const int64_t row_elements = output.width * Vec::kLanes;
   const bool together = kStride == 1 && band.begin + 2 == band.end && output.width % kPixelGroup == 0;
@@ -76,6 +83,36 @@ void Int8BlockRows(const Int8InvertedResidualState& state, Range lacking, Range 
       Int8DepthwiseRows<Int8Dot, kStride, 1>(ring.Under(vector + i, y).at, output.width, packed,
                                              state.packed.depthwise.table, hidden);
     }
+  }
+}
+
+// Block by block, so that what is expanded stays in the first-level cache; but all blocks' products at once
+// where whole tiles are multiplied: each turn from those to vectors and back costs hundreds of cycles.
+template <int kStride>
+void Int8ExpandAndConvolve(const Int8InvertedResidualState& state, Range lacking, Range band) {
+  const auto expand = [&](auto vectors, int64_t vector, const Int8Dot::Unit* panel) {
+    Int8ExpandBlock<decltype(vectors){}>(state, lacking, vector, panel);
+  };
+  const auto convolve = [&](auto vectors, int64_t vector, const Int8Dot::Unit* panel) {
+    Int8ConvolveBlock<kStride, decltype(vectors){}>(state, band, vector, panel);
+  };
+  const auto for_each_block = [&](auto visit) {
+    ForEachInt8Block(state.args.shape, [&](int64_t vectors, int64_t vector, int64_t slot) {
+      if (vectors == 2) {
+        visit(Fixed<2>{}, vector, state.slots + slot);
+      } else {
+        visit(Fixed<1>{}, vector, state.slots + slot);
+      }
+    });
+  };
+  if constexpr (TileRegisters<Int8Dot>::kExist) {
+    for_each_block(expand);
+    for_each_block(convolve);
+  } else {
+    for_each_block([&](auto... block) {
+      expand(block...);
+      convolve(block...);
+    });
   }
 }
 
@@ -130,13 +167,7 @@ void Int8InvertedResidualRows(const Int8InvertedResidualState& state, Range rows
     const Range band = {y, Min(y + kInt8BandRows, rows.end)};
     const Range lacking = {expanded, Min((band.end - 1) * kStride + 2, state.args.input.height)};
     StageInputRows(state, lacking);
-    ForEachInt8Block(state.args.shape, [&](int64_t vectors, int64_t vector, int64_t slot) {
-      if (vectors == 2) {
-        Int8BlockRows<kStride, 2>(state, lacking, band, vector, state.slots + slot);
-      } else {
-        Int8BlockRows<kStride, 1>(state, lacking, band, vector, state.slots + slot);
-      }
-    });
+    Int8ExpandAndConvolve<kStride>(state, lacking, band);
     expanded = lacking.end;
     Int8ProjectRows(state, band);
   }
