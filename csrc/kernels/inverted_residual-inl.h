@@ -167,13 +167,19 @@ __attribute__((noinline)) void ConvolveRows(const InvertedResidualState<Dot>& st
   }
 }
 
-// One channel block's part of a band: expands the input rows that its output rows lack, then convolves.
+// One channel block's part of a band: expands the input rows that its output rows lack.
+template <class Dot, int kVectors>
+void ExpandBlock(const InvertedResidualState<Dot>& state, Range lacking, int64_t first,
+                 const Vec::Lane* panel) {
+  ExpandRows<Dot, kVectors>(state, lacking, panel, state.Ring(first));
+}
+
+// And convolves them.
 template <class Dot, int kStride, int kVectors>
-void BlockRows(const InvertedResidualState<Dot>& state, Range lacking, Range band, int64_t first,
-               const Vec::Lane* panel) {
+void ConvolveBlock(const InvertedResidualState<Dot>& state, Range band, int64_t first,
+                   const Vec::Lane* panel) {
   constexpr int64_t kWidth = kVectors * Vec::kLanes;
-  Vec::Lane* ring = state.Ring(first);
-  ExpandRows<Dot, kVectors>(state, lacking, panel, ring);
+  const Vec::Lane* const ring = state.Ring(first);
   const Vec::Lane* packed = panel + kWidth * (1 + Units<Dot>(state.args.shape.in));
   typename Dot::Element* out = state.hidden + first;
   int64_t y = band.begin;
@@ -183,6 +189,39 @@ void BlockRows(const InvertedResidualState<Dot>& state, Range lacking, Range ban
   for (; y < band.end; ++y) {
     ConvolveRows<Dot, kStride, kVectors, 1>(state, y, packed, ring, out);
     out += state.args.output.width * state.layout.hidden_stride;
+  }
+}
+
+// Block by block, so that what is expanded stays in the first-level cache; but all blocks' products at once
+// where whole tiles are multiplied: each turn from those to vectors and back costs hundreds of cycles.
+template <class Dot, int kStride>
+void ExpandAndConvolve(const InvertedResidualState<Dot>& state, Range lacking, Range band) {
+  const auto expand = [&](auto vectors, int64_t first, const Vec::Lane* panel) {
+    ExpandBlock<Dot, decltype(vectors){}>(state, lacking, first, panel);
+  };
+  const auto convolve = [&](auto vectors, int64_t first, const Vec::Lane* panel) {
+    ConvolveBlock<Dot, kStride, decltype(vectors){}>(state, band, first, panel);
+  };
+  const auto for_each_block = [&](auto visit) {
+    ForEachBlock<Dot>(state.args.shape, [&](int vectors, int64_t first, int64_t slot) {
+      const Vec::Lane* const panel = state.packed + slot;
+      if (vectors == kMaxPanelVectors) {
+        visit(Fixed<kMaxPanelVectors>{}, first, panel);
+      } else if (vectors == 2) {
+        visit(Fixed<2>{}, first, panel);
+      } else {
+        visit(Fixed<1>{}, first, panel);
+      }
+    });
+  };
+  if constexpr (TileRegisters<Dot>::kExist) {
+    for_each_block(expand);
+    for_each_block(convolve);
+  } else {
+    for_each_block([&](auto... block) {
+      expand(block...);
+      convolve(block...);
+    });
   }
 }
 
@@ -231,16 +270,7 @@ void InvertedResidualRows(const InvertedResidualArgs& args, Range rows, void* sc
   for (int64_t y = rows.begin; y < rows.end; y += kBandRows) {
     const Range band = {y, Min(y + kBandRows, rows.end)};
     const Range lacking = {expanded, Min((band.end - 1) * kStride + 2, args.input.height)};
-    ForEachBlock<Dot>(args.shape, [&](int vectors, int64_t first, int64_t slot) {
-      const Vec::Lane* panel = state.packed + slot;
-      if (vectors == kMaxPanelVectors) {
-        BlockRows<Dot, kStride, kMaxPanelVectors>(state, lacking, band, first, panel);
-      } else if (vectors == 2) {
-        BlockRows<Dot, kStride, 2>(state, lacking, band, first, panel);
-      } else {
-        BlockRows<Dot, kStride, 1>(state, lacking, band, first, panel);
-      }
-    });
+    ExpandAndConvolve<Dot, kStride>(state, lacking, band);
     expanded = lacking.end;
     if constexpr (kActivatesApart<Dot>) ActivateHidden(state, (band.end - band.begin) * args.output.width);
     if (args.shape.residual) {
