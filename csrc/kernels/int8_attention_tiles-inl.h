@@ -77,14 +77,14 @@ __attribute__((noinline)) void WeighValues(const int32_t* weights, const typenam
     for (int j = 0; j < kVectors; ++j) sum[i][j] = IntVec::Set(0);
   }
   WeightedSums<Dot>::template Add<kRows, kVectors>(weights, values, value_stride, units, sum);
-  const Vec zero = Vec::Set(scales.output_zero), largest = Vec::Set(kByteMax);
+  const Vec zero = Vec::Set(scales.output_zero);
 #pragma GCC unroll 2
   for (int j = 0; j < kVectors; ++j) {
     const Vec multiplier = Vec::Load(statistics.multiplier + kLanes * j);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
       const Vec value = FusedMulAdd(ToFloat(sum[i][j]), multiplier, zero);
-      Round(Min(value, largest)).Store(output + kLanes * (kVectors * i + j));
+      RoundToByte(value).Store(output + kLanes * (kVectors * i + j));
     }
   }
 }

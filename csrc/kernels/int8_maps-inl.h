@@ -32,16 +32,15 @@ inline void DequantizeRun(const QuantizeArgs& args, Range rows, void*) {
 inline void Int8LayerNormRun(const Int8LayerNormArgs& args, Range rows, void*) {
   const LayerNormArgs& norm = args.norm;
   const Quantizer quantizer = Quantizer::Of(args.scale, args.zero);
-  const Vec inverse_scale = Vec::Set(quantizer.inverse_scale), zero = Vec::Set(quantizer.zero);
   for (int64_t m = rows.begin; m < rows.end; ++m) {
     const float* from = norm.input + m * norm.input_stride;
     uint8_t* to = static_cast<uint8_t*>(norm.output) + m * norm.output_stride;
     const RowMoments moments = Moments(from, norm.channels, norm.epsilon);
-    ForEachVector(0, norm.channels, [&](int64_t c, auto lanes) {
-      const Vec x = Normalized(lanes.Load(from + c), moments);
-      const Vec value = MulAdd(x, lanes.Load(norm.gamma + c), lanes.Load(norm.beta + c));
-      lanes.Store(FusedMulAdd(value, inverse_scale, zero), to + c);
-    });
+    StoreQuantized(
+        norm.channels, quantizer, to, [&](int64_t c, auto lanes) __attribute__((always_inline)) {
+          const Vec x = Normalized(lanes.Load(from + c), moments);
+          return MulAdd(x, lanes.Load(norm.gamma + c), lanes.Load(norm.beta + c));
+        });
   }
 }
 

@@ -62,12 +62,29 @@ MVF_INLINE Vec Normalized(Vec x, const RowMoments& moments) {
   return Mul(Sub(x, moments.mean), moments.inverse_deviation);
 }
 
+// The bytes of value(first channel, lanes) for all vectors of a row.
+template <class Value>
+MVF_INLINE void StoreQuantized(int64_t channels, Quantizer quantizer, uint8_t* to, Value value) {
+  const Vec inverse_scale = Vec::Set(quantizer.inverse_scale), zero = Vec::Set(quantizer.zero);
+  const auto scaled = [&](int64_t c, auto lanes) __attribute__((always_inline)) {
+    return FusedMulAdd(value(c, lanes), inverse_scale, zero);
+  };
+  int64_t c = 0;
+  for (; c + ByteVec::kBytes <= channels; c += ByteVec::kBytes) {
+    IntVec part[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) part[i] = RoundToByte(scaled(c + i * Vec::kLanes, AllLanes{}));
+    ByteVec::Pack(part[0], part[1], part[2], part[3]).Store(to + c);
+  }
+  ForEachVector(c, channels, [&](int64_t at, auto lanes) { lanes.Store(scaled(at, lanes), to + at); });
+}
+
 inline void QuantizeRow(const float* from, int64_t channels, RowMoments moments, Quantizer quantizer,
                         uint8_t* to) {
-  const Vec inverse_scale = Vec::Set(quantizer.inverse_scale), zero = Vec::Set(quantizer.zero);
-  ForEachVector(0, channels, [&](int64_t c, auto lanes) {
-    lanes.Store(FusedMulAdd(Normalized(lanes.Load(from + c), moments), inverse_scale, zero), to + c);
-  });
+  StoreQuantized(
+      channels, quantizer, to, [&](int64_t c, auto lanes) __attribute__((always_inline)) {
+        return Normalized(lanes.Load(from + c), moments);
+      });
 }
 
 // The same as elements, and zeros behind them up to `padded`. `bytes` is room for a row where it must be

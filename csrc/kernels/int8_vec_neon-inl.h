@@ -28,6 +28,8 @@ inline IntVec Round(Vec a) {
   const float32x4_t shift = vdupq_n_f32(0x1.8p23f);
   return {vqsubq_s32(vreinterpretq_s32_f32(vaddq_f32(a.v, shift)), vreinterpretq_s32_f32(shift))};
 }
+// To the nearest and at most 255, which a NaN becomes, too; what is below 0 is left to packing.
+inline IntVec RoundToByte(Vec a) { return Round({vminnmq_f32(a.v, vdupq_n_f32(255.0f))}); }
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) { return MulAdd(a, b, c); }
 inline Vec FusedMulAdd(Vec a, Vec b, const float* c) {
   return MulAdd(a, b, Vec{LoadAtUse<float32x4_t>(reinterpret_cast<const float(&)[Vec::kLanes]>(*c), a.v)});

@@ -41,6 +41,8 @@ inline IntVec Round(Vec a) {
     return static_cast<int32_t>(rounded < INT32_MIN ? INT32_MIN : rounded > INT32_MAX ? INT32_MAX : rounded);
   });
 }
+// To the nearest and at most 255, which a NaN becomes, too; what is below 0 is left to packing.
+inline IntVec RoundToByte(Vec a) { return Round(Min(a, Vec::Set(255.0f))); }
 inline Vec FusedMulAdd(Vec a, Vec b, Vec c) {
   return ForEachLane([&](int i) { return fmaf(a.v[i], b.v[i], c.v[i]); });
 }

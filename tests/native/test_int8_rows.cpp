@@ -306,8 +306,8 @@ TEST(int8_rows, quantize_and_dequantize_are_exact) {
   for (int64_t channels : {1, 7, 33, 64}) {
     constexpr int64_t kRows = 5;
     std::vector<float> values = random.MakeFloats(kRows * (channels + 2), -40.0f, 40.0f);
-    const float special[] = {kInfinity, -kInfinity, kNan, 1e30f, -1e30f, 0.125f, 0.375f, -0.125f};
-    for (size_t i = 0; i < 8 && i < values.size(); ++i) values[3 * i % values.size()] = special[i];
+    const float special[] = {kInfinity, -kInfinity, kNan, -kNan, 1e30f, -1e30f, 0.125f, 0.375f, -0.125f};
+    for (size_t i = 0; i < 9; ++i) values[3 * i % values.size()] = special[i];
     ForEachInt8Table([&](const Int8Kernels& kernels, int parts) {
       QuantizeArgs args = {kRows, channels, values.data(), channels + 2, nullptr, channels + 1, 0.25f, 121};
       Bytes bytes(static_cast<size_t>(kRows * (channels + 1)), 0xa5);
