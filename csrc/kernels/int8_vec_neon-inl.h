@@ -52,9 +52,9 @@ struct ByteVec {
   MVF_INLINE ByteVec BlocksInOrder() const { return *this; }
   MVF_INLINE ByteVec OrderedToBlocks() const { return *this; }
   static MVF_INLINE ByteVec Pack(IntVec a, IntVec b, IntVec c, IntVec d) {
-    const int16x8_t words_ab = vcombine_s16(vqmovn_s32(a.v), vqmovn_s32(b.v));
-    const int16x8_t words_cd = vcombine_s16(vqmovn_s32(c.v), vqmovn_s32(d.v));
-    return {vcombine_u8(vqmovun_s16(words_ab), vqmovun_s16(words_cd))};
+    const int16x8_t words_ab = vqmovn_high_s32(vqmovn_s32(a.v), b.v);
+    const int16x8_t words_cd = vqmovn_high_s32(vqmovn_s32(c.v), d.v);
+    return {vqmovun_high_s16(vqmovun_s16(words_ab), words_cd)};
   }
   static ByteVec Load(const uint8_t* p) { return {vld1q_u8(p)}; }
   void Store(uint8_t* p) const { vst1q_u8(p, v); }
@@ -70,6 +70,10 @@ struct ByteVec {
   MVF_INLINE void StoreQuarters(uint8_t* p) const {
     if constexpr (kCount == 4) {
       Store(p);
+    } else if constexpr (kCount > 1 && kFirst % 2 == 0) {
+      const uint64_t half = vgetq_lane_u64(vreinterpretq_u64_u8(v), kFirst / 2);
+      __builtin_memcpy(p, &half, sizeof(half));
+      if constexpr (kCount == 3) StoreQuarters<kFirst + 2, 1>(p + sizeof(half));
     } else {
       const uint32_t quarter = vgetq_lane_u32(vreinterpretq_u32_u8(v), kFirst);
       __builtin_memcpy(p, &quarter, sizeof(quarter));
