@@ -79,8 +79,9 @@ MVF_INLINE void StoreQuantized(int64_t channels, Quantizer quantizer, uint8_t* t
   ForEachVector(c, channels, [&](int64_t at, auto lanes) { lanes.Store(scaled(at, lanes), to + at); });
 }
 
-inline void QuantizeRow(const float* from, int64_t channels, RowMoments moments, Quantizer quantizer,
-                        uint8_t* to) {
+// By itself, for the library's size.
+__attribute__((noinline)) inline void QuantizeRow(const float* from, int64_t channels, RowMoments moments,
+                                                  Quantizer quantizer, uint8_t* to) {
   StoreQuantized(
       channels, quantizer, to, [&](int64_t c, auto lanes) __attribute__((always_inline)) {
         return Normalized(lanes.Load(from + c), moments);
