@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mobilevit_fast import Dataset, Mixed, quantize
+from mobilevit_fast.quantization import mixed
 from mobilevit_fast.quantization.bit_choice import Costs, ladder
 from mobilevit_fast.quantization.calibration import run
 from mobilevit_fast.weights.byte_tensors import integer_groups
@@ -41,6 +42,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:only 8 calibration images")
 def images(images):
     """Few, for each layer runs on all of them."""
     return images[:8]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def layers_are_measured_once():
+    """All tests here ask for the same model on the same images."""
+    measure, measured = mixed._costs, {}
+
+    def once(network, bits, *arguments):
+        if bits not in measured:
+            measured[bits] = measure(network, bits, *arguments)
+        return measured[bits]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixed, "_costs", once)
+        yield
 
 
 @pytest.fixture(scope="module")
