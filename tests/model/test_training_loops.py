@@ -138,7 +138,7 @@ def test_under_autocast_inverted_residuals_stay_in_their_float32_kernels(example
         loss.backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
     assert dtypes == 2 * 7 * [torch.float32]
-    assert functional.cosine_similarity(*gradients, dim=0) > 0.98
+    assert functional.cosine_similarity(*gradients, dim=0) > 0.95
 
 
 def test_the_optimised_module_trains_too(examples, tmp_path):
