@@ -37,6 +37,7 @@ struct RowUnits<DotF16> {
     return sum;
   }
   static MVF_INLINE Vec Broadcast(const Half* p) { return DotF16::Broadcast(p); }
+  static MVF_INLINE Vec LoadPanel(const Half* p) { return DotF16::LoadPanel(p); }
   static MVF_INLINE Vec MulAdd(Vec row, Vec column, Vec sum) { return DotF16::MulAdd(row, column, sum); }
 };
 

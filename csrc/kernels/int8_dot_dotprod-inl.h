@@ -1,23 +1,19 @@
-// The 8-bit dot policy by sdot, whose bytes are both signed: rows are stored less 128, which the panels'
-// headers put back.
+// The 8-bit dot policy by sdot, whose bytes are both signed.
 #pragma once
 
 namespace mvf {
 namespace {
 
-struct Int8Dot : ByteDot {
+struct Int8Dot : SignedByteDot {
   static MVF_INLINE IntVec MulAdd(IntVec a, IntVec b, IntVec sum) {
     return {vdotq_s32(sum.v, vreinterpretq_s8_s32(a.v), vreinterpretq_s8_s32(b.v))};
   }
-  static MVF_INLINE void StoreElements(ByteVec ordered, Element* to) {
-    ByteDot::StoreElements(Less128(ordered), to);
+  // The sums of each lane's bytes, which have no sign here.
+  static MVF_INLINE IntVec AddBytes(IntVec bytes, IntVec sum) {
+    const uint8x16_t ones = vdupq_n_u8(1);
+    return {
+        vreinterpretq_s32_u32(vdotq_u32(vreinterpretq_u32_s32(sum.v), vreinterpretq_u8_s32(bytes.v), ones))};
   }
-  static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
-    ByteDot::StorePixels(Less128(blocks), to);
-  }
-
- private:
-  static MVF_INLINE ByteVec Less128(ByteVec bytes) { return {veorq_u8(bytes.v, vdupq_n_u8(0x80))}; }
 };
 
 template <>
@@ -34,14 +30,8 @@ struct RowUnits<Int8Dot> {
     return sum;
   }
   // In the first lane alone, by which MulAdd multiplies: a copy to all would take a multiplication's place.
-  static MVF_INLINE IntVec Broadcast(const uint32_t* p) {
-    struct Unaligned {
-      uint32_t unit;
-    } __attribute__((packed, may_alias));
-    int32x4_t lanes;
-    asm("ldr %s0, %1" : "=w"(lanes) : "m"(*reinterpret_cast<const Unaligned*>(p)));
-    return {lanes};
-  }
+  static MVF_INLINE IntVec Broadcast(const uint32_t* p) { return LoadUnit(p); }
+  static MVF_INLINE IntVec LoadPanel(const uint32_t* p) { return Int8Dot::LoadPanel(p); }
   static MVF_INLINE IntVec MulAdd(IntVec row, IntVec column, IntVec sum) {
     return MulAddLane<0>(row, column, sum);
   }

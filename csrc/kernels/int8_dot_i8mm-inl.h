@@ -24,6 +24,7 @@ struct RowUnits<Int8Dot> {
     return sum;
   }
   static MVF_INLINE IntVec Broadcast(const uint32_t* p) { return Int8Dot::Broadcast(p); }
+  static MVF_INLINE IntVec LoadPanel(const uint32_t* p) { return Int8Dot::LoadPanel(p); }
   static MVF_INLINE IntVec MulAdd(IntVec row, IntVec column, IntVec sum) {
     return Int8Dot::MulAdd(row, column, sum);
   }

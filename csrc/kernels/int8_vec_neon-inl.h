@@ -119,6 +119,29 @@ struct ByteDot {
   }
 };
 
+// A unit from any address in the first lane, and zeros.
+inline IntVec LoadUnit(const uint32_t* p) {
+  struct Unaligned {
+    uint32_t unit;
+  } __attribute__((packed, may_alias));
+  int32x4_t lanes;
+  asm volatile("ldr %s0, %1" : "=w"(lanes) : "m"(*reinterpret_cast<const Unaligned*>(p)));
+  return {lanes};
+}
+
+// The same where products are of signed bytes: rows are stored less 128, which the panels' headers put back.
+struct SignedByteDot : ByteDot {
+  static MVF_INLINE void StoreElements(ByteVec ordered, Element* to) {
+    ByteDot::StoreElements(Less128(ordered), to);
+  }
+  static MVF_INLINE void StorePixels(ByteVec blocks, Element* to) {
+    ByteDot::StorePixels(Less128(blocks), to);
+  }
+
+ private:
+  static MVF_INLINE ByteVec Less128(ByteVec bytes) { return {veorq_u8(bytes.v, vdupq_n_u8(0x80))}; }
+};
+
 // table[byte] for each byte of a vector, in four tables of sixty-four: an index beyond a table gives zero.
 // The instruction that would leave what is there takes longer than this one and a disjunction.
 struct ByteTable {

@@ -16,6 +16,7 @@
 #include "kernels/int8_vec_neon-inl.h"
 #include "kernels/int8_dot_neon-inl.h"
 #include "kernels/int8_attention_neon-inl.h"
+#include "kernels/int8_weighted_sums_signed-inl.h"
 #include "kernels/int8_table-inl.h"
 // clang-format on
 

@@ -11,6 +11,7 @@ struct RowUnits {
   static constexpr int kUnits = 1;
   static constexpr int kStoredLess = 0;  // what rows of bytes are less in memory
   static MVF_INLINE auto Broadcast(const typename Dot::Unit* p) { return Dot::Broadcast(p); }
+  static MVF_INLINE auto LoadPanel(const typename Dot::Unit* p) { return Dot::LoadPanel(p); }
   template <class Sum>
   static MVF_INLINE Sum MulAdd(Sum row, Sum column, Sum sum) {
     return Dot::MulAdd(row, column, sum);

@@ -14,6 +14,7 @@ struct RowUnits<DotF32> {
     return {vfmaq_laneq_f32(sum.v, column.v, row.v, kLane)};
   }
   static MVF_INLINE Vec Broadcast(const float* p) { return DotF32::Broadcast(p); }
+  static MVF_INLINE Vec LoadPanel(const float* p) { return DotF32::LoadPanel(p); }
   static MVF_INLINE Vec MulAdd(Vec row, Vec column, Vec sum) { return DotF32::MulAdd(row, column, sum); }
 };
 

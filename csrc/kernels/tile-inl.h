@@ -71,6 +71,22 @@ MVF_INLINE void FetchUnit(Ahead& ahead) {
   ahead.address += ahead.bytes_per_unit;
 }
 
+// sum[i, j] += row i's unit . column j's. A dot policy may have an order of its own.
+template <class Dot>
+struct UnitProducts {
+  template <int kRows, int kVectors, class UnitOf>
+  static MVF_INLINE void Add(UnitOf unit_of, const SumOf<Dot> (&column)[kVectors],
+                             TileOf<Dot, kRows, kVectors>& sum) {
+    using Row = RowUnits<Dot>;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const SumOf<Dot> row = Row::Broadcast(unit_of(i));
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sum[i][j] = Row::MulAdd(row, column[j], sum[i][j]);
+    }
+  }
+};
+
 // Adds a tile's products to its sums.
 template <class Dot, int kRows, int kVectors, bool kAhead, class Count>
 MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typename Dot::Unit* a,
@@ -118,13 +134,11 @@ MVF_INLINE void Accumulate(Operand<typename Dot::Unit, Count> operand, const typ
     for (; k < operand.units; ++k) {
       SumOf<Dot> column[kVectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) column[j] = Dot::LoadPanel(panel + kLanes * j);
-#pragma GCC unroll 16
-      for (int i = 0; i < kRows; ++i) {
-        const SumOf<Dot> row = Row::Broadcast(base[i / 3] + (i % 3) * stride);
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = Row::MulAdd(row, column[j], sum[i][j]);
-      }
+      for (int j = 0; j < kVectors; ++j) column[j] = Row::LoadPanel(panel + kLanes * j);
+      const auto unit_of = [&](int i) __attribute__((always_inline)) {
+        return base[i / 3] + (i % 3) * stride;
+      };
+      UnitProducts<Dot>::Add(unit_of, column, sum);
       panel += kLanes * kVectors;
       if constexpr (kAhead) FetchUnit<kVectors>(ahead);
       advance(1);
