@@ -158,6 +158,8 @@ def change_step(kind: str, group: str, **values: Any) -> Callable[[dict[str, Any
         (change_step("int8_ffn", "ffn", hidden_zero=-1), "hidden_zero"),
         (change_step("int8_attention", "", heads=7), "7 heads do not divide"),
         (change_step("int8_attention", "", score_scale=float("nan")), "score_scale.* must be finite"),
+        (change_step("int8_attention", "", score_scale=-1.0), "score_scale must be positive"),
+        (change_step("int8_attention", "", output_multiplier=-1.0), "output_multiplier must be positive"),
         (change_step("int8_layer_norm", "", scale=1e-45), "scale must be positive"),
         (change_step("int8_global_pool", "", zero=300), "zero"),
         (lambda plan: plan["outputs"].append(0), "output 0 has type bytes; put a dequantize step behind it"),

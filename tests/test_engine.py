@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -194,6 +196,42 @@ def test_a_forked_child_can_run(engine):
         same &= np.allclose(_C.ops.softmax(images, threads=2).sum(-1), 1, atol=1e-5)
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+FEWER_THREADS = """
+import os
+import resource
+import numpy as np
+from mobilevit_fast import _C, get_config
+from mobilevit_fast.benchmark.random_weights import random_images, random_tensors
+from mobilevit_fast.lower import lower
+
+config = get_config("mobilevit_xxs", num_classes=7)
+plan = lower(config, random_tensors(config))
+images = random_images(5, 32, 32)
+expected = _C.Engine(plan, threads=1).run(images)[0]
+engine = _C.Engine(plan, threads=8)
+engine.memory(32, 32)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (5 << 28), -1))
+assert np.array_equal(engine.run(images)[0], expected)
+assert 1 < len(os.listdir("/proc/self/task")) < 5
+"""
+"""Stacks of half a gigabyte each, and room for two."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stacks are of the limit's size on Linux only")
+def test_fewer_threads_than_asked_for_take_larger_shares():
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-c", FEWER_THREADS],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_STACK, (1 << 29, -1)),
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_shapes_and_memory(engine, plan):

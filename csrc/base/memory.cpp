@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <atomic>
 #include <cstdlib>
 
 #if defined(__linux__)
@@ -50,13 +51,16 @@ void CheckAffordable(size_t bytes, const char* purpose) {
 void AlignedBuffer::Reserve(size_t bytes, const char* purpose) {
   if (bytes <= size_) return;
   CheckAffordable(bytes, purpose);
-  data_.reset();
   size_ = 0;
+  // A child that another thread forks while the memory is freed finds none, and not the size of what was.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  data_.reset();
   const size_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
   const size_t rounded = RoundUp(bytes, kCacheLine);
   void* data = nullptr;
   if (posix_memalign(&data, alignment, rounded) != 0) Refuse(bytes, purpose);
   data_.reset(static_cast<std::byte*>(data));
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   size_ = rounded;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   // A wish: without it the memory works all the same.

@@ -45,6 +45,8 @@ struct PoolState {
       }
     } catch (const std::system_error&) {
       // The system's limit on threads: the team is the caller and the workers that there are.
+    } catch (const std::bad_alloc&) {
+      // Its limit on memory: the same.
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     team = static_cast<int>(workers.size()) + 1;
@@ -95,15 +97,18 @@ ThreadPool::~ThreadPool() {
 }
 
 ThreadPool::Lease::Lease(ThreadPool& pool)
-    : pool_(pool), state_(pool.state_->leased.exchange(true) ? nullptr : pool.state_) {}
+    : state_(pool.state_->leased.exchange(true) ? nullptr : pool.state_) {
+  if (state_ && state_->workers.empty()) state_->StartWorkers(pool.threads_ - 1);
+}
 
 ThreadPool::Lease::~Lease() {
   if (state_) state_->leased.store(false);
 }
 
+int ThreadPool::Lease::team_size() const { return state_->team; }
+
 void ThreadPool::Lease::RunErased(void (*call)(void*, const Team&), void* callee) {
   PoolState& state = *state_;
-  if (state.workers.empty()) state.StartWorkers(pool_.threads_ - 1);
   state.call = call;
   state.callee = callee;
   state.running.store(state.team - 1);

@@ -23,8 +23,8 @@ struct Team {
 
 struct PoolState;
 
-// Workers start with the first run; where the system grants fewer threads than asked for, teams are smaller.
-// A child of fork() has no workers: its pools begin anew with the child's first run.
+// Workers start with the first lease; where the system grants fewer threads than asked for, teams are
+// smaller. A child of fork() has no workers: its pools begin anew with the child's first lease.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // the caller is one of them
@@ -43,6 +43,7 @@ class ThreadPool {
     Lease& operator=(const Lease&) = delete;
 
     bool held() const { return state_ != nullptr; }
+    int team_size() const;  // of a held pool: the threads that Run has, at most those asked for
 
     // Runs function(const Team&) on every thread of the pool and returns when all have. It must not throw.
     template <class Function>
@@ -54,7 +55,6 @@ class ThreadPool {
    private:
     void RunErased(void (*call)(void*, const Team&), void* callee);
 
-    ThreadPool& pool_;
     PoolState* state_;
   };
 

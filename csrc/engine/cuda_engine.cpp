@@ -108,9 +108,7 @@ std::shared_ptr<const Program> CudaEngine::ProgramFor(int64_t height, int64_t wi
 }
 
 int64_t CudaEngine::OutputElements(const Program& program, size_t output) const {
-  const int tensor = plan_.outputs[output];
-  const TensorPlace& place = program.tensors[tensor];
-  return plan_.tensors[tensor].channels * place.height * place.width;
+  return ElementsOf(plan_, program, plan_.outputs[output]);
 }
 
 EngineMemory CudaEngine::MemoryFor(const Program& program) const {

@@ -94,9 +94,7 @@ Frame Engine::FrameOf(const Program& program, const Image& image, std::byte* are
 }
 
 int64_t Engine::OutputElements(const Program& program, size_t output) const {
-  const int tensor = plan_.outputs[output];
-  const TensorPlace& place = program.tensors[tensor];
-  return plan_.tensors[tensor].channels * place.height * place.width;
+  return ElementsOf(plan_, program, plan_.outputs[output]);
 }
 
 // Runs this thread's share of every step, meeting the team after each; after_step(step) follows.
@@ -144,7 +142,7 @@ void Engine::Run(const ImageBatch& batch, const Program& program, float* const* 
   if (threads() > 1) {
     ThreadPool::Lease lease(pool_);
     if (lease.held()) {
-      ReserveTeam(program, batch.count >= threads() ? team_workspaces_.size() : 1);
+      ReserveTeam(program, batch.count >= lease.team_size() ? lease.team_size() : 1);
       std::atomic<int64_t> next{0};
       lease.Run([&](const Team& team) {
         Workspace& own = team_workspaces_[static_cast<size_t>(team.index)];

@@ -2,12 +2,10 @@
 
 #include <cstdlib>
 
+#include "kernels/int8_kernels.h"
+
 namespace mvf {
 namespace {
-
-// With no more inputs and no larger biases than these, no partial sum leaves 32 bits.
-constexpr int64_t kMaxInputs = 1 << 14;
-constexpr int32_t kMaxBias = 1 << 29;
 
 constexpr TensorType kBytes = TensorType::kBytes;
 constexpr TensorType kFloat = TensorType::kFloat;
@@ -26,6 +24,10 @@ void CheckFactor(const StepChecker& check, const char* name, float factor) {
   check.Require(std::isfinite(factor), std::string(name) + " must be finite");
 }
 
+void CheckPositive(const StepChecker& check, const char* name, float factor) {
+  check.Require(std::isfinite(factor) && factor > 0, std::string(name) + " must be positive");
+}
+
 void CheckWidth(const StepChecker& check, const char* role, int64_t channels) {
   check.Require(channels >= 1 && channels <= kMaxChannels,
                 std::string(role) + " has " + std::to_string(channels) + " channels");
@@ -33,12 +35,13 @@ void CheckWidth(const StepChecker& check, const char* role, int64_t channels) {
 
 void CheckWeights(const StepChecker& check, const Int8Weights& weights, int64_t inputs, int64_t out) {
   check.RequireWeights({weights.weight});
-  check.Require(inputs <= kMaxInputs, "a sum of " + std::to_string(inputs) +
-                                          " products may overflow; at most " + std::to_string(kMaxInputs));
+  check.Require(inputs <= kMaxInt8Inputs, "a sum of " + std::to_string(inputs) +
+                                              " products may overflow; at most " +
+                                              std::to_string(kMaxInt8Inputs));
   if (!weights.bias) return;
   for (int64_t n = 0; n < out; ++n) {
-    check.Require(weights.bias[n] >= -kMaxBias && weights.bias[n] <= kMaxBias,
-                  "bias " + std::to_string(weights.bias[n]) + " is beyond " + std::to_string(kMaxBias));
+    check.Require(weights.bias[n] >= -kMaxInt8Bias && weights.bias[n] <= kMaxInt8Bias,
+                  "bias " + std::to_string(weights.bias[n]) + " is beyond " + std::to_string(kMaxInt8Bias));
   }
 }
 
@@ -172,10 +175,10 @@ void CheckFfn(StepChecker& check, const Step& step) {
 void CheckAttention(StepChecker& check, const Step& step) {
   const int64_t dim = check.CheckQkv(step);
   check.RequireType("input", step.input, kBytes);
-  CheckFactor(check, "score_scale", step.score_scale);
-  CheckFactor(check, "output_multiplier", step.output_multiplier);
+  CheckPositive(check, "score_scale", step.score_scale);
+  CheckPositive(check, "output_multiplier", step.output_multiplier);
   CheckZero(check, "zero", step.zero);
-  check.Require(dim / step.heads <= kMaxInputs,
+  check.Require(dim / step.heads <= kMaxInt8Inputs,
                 "heads of " + std::to_string(dim / step.heads) + " channels may overflow");
   WriteOutput(check, step.output, false, dim, kBytes);
 }

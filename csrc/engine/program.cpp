@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "engine/arena.h"
+#include "kernels/int8_kernels.h"
 
 namespace mvf {
 namespace {
@@ -26,9 +27,6 @@ Size SizeOf(const TensorPlace& place) { return {place.height, place.width}; }
 Size Strided(Size size, int64_t stride) {
   return {(size.height - 1) / stride + 1, (size.width - 1) / stride + 1};
 }
-
-// So many products of a probability, up to 255, and a value, down to -128, are no more than 32 bits hold.
-constexpr int64_t kMaxInt8Tokens = 1 << 16;
 
 int64_t NextMultiple(int64_t value, int64_t of) { return (value + of - 1) / of * of; }
 
@@ -203,6 +201,11 @@ class Builder {
 };
 
 }  // namespace
+
+int64_t ElementsOf(const Plan& plan, const Program& program, int tensor) {
+  const TensorPlace& place = program.tensors[tensor];
+  return plan.tensors[tensor].channels * place.height * place.width;
+}
 
 Program BuildProgram(const Plan& plan, DType element, int64_t height, int64_t width) {
   return Builder(plan, element, height, width).Build();

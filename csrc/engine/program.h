@@ -25,6 +25,9 @@ struct Program {
   size_t scratch_bytes = 0;  // of one thread, for the step that needs most; the engine fills it in
 };
 
+// Channels x height x width of a tensor.
+int64_t ElementsOf(const Plan& plan, const Program& program, int tensor);
+
 // Throws std::invalid_argument where the plan cannot take an image of that size (a patch that does not divide
 // a map, maps of different sizes added or concatenated), OutOfMemory where no memory could hold it.
 Program BuildProgram(const Plan& plan, DType element, int64_t height, int64_t width);

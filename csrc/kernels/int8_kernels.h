@@ -12,13 +12,20 @@
 
 namespace mvf {
 
-// q = table[clamp(round(fma(sum, multiplier[n], offset[n])), 0, 255)], without the table where it is null.
-// multiplier[n] = input_scale * weight_scale[n] / output_scale; offset[n] = the output's zero point.
+// q = table[clamp(round(fma(sum, multiplier[n], offset[n])), 0, 255)], without the table where it is null,
+// for products that round to 32 bits; what becomes of others differs from table to table. multiplier[n] =
+// input_scale * weight_scale[n] / output_scale; offset[n] = the output's zero point.
 struct Requantization {
   const float* multiplier = nullptr;  // [out]
   const float* offset = nullptr;      // [out]
   const uint8_t* table = nullptr;     // [256]: SiLU, or any other function of one byte
 };
+
+// With no more inputs and no larger biases than these, no partial sum leaves 32 bits; nor do attention's sums
+// over so many tokens.
+constexpr int64_t kMaxInt8Inputs = 1 << 14;
+constexpr int32_t kMaxInt8Bias = 1 << 29;
+constexpr int64_t kMaxInt8Tokens = 1 << 16;
 
 struct Int8Weights {
   const int8_t* weight = nullptr;  // [out][in], or as the shape says

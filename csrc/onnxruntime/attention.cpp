@@ -20,16 +20,24 @@ class AttentionShape {
   }
 
   template <class Element, class Args>
-  void Run(const NodeCall& call, const Kernel<Args>& kernel, int threads, const Args& like) const {
+  void Run(const NodeCall& call, const Kernel<Args>& kernel, int threads, const Args& like,
+           int64_t most_tokens = INT64_MAX, int64_t most_channels = INT64_MAX) const {
     const Tensor<Element> qkv = call.Input<Element>(0);
     RequireDims(0, qkv.dims, {kAny, kAny, kAny, kAny});
     const int64_t count = qkv.dims[0], height = qkv.dims[1], width = qkv.dims[2], channels = qkv.dims[3];
-    if (channels == 0 || channels % (3 * heads_) != 0 || height % patch_[0] != 0 || width % patch_[1] != 0) {
+    if (channels == 0 || heads_ > channels || channels % (3 * heads_) != 0 || height % patch_[0] != 0 ||
+        width % patch_[1] != 0) {
       throw std::invalid_argument("input 0 must have q, k and v of " + std::to_string(heads_) +
                                   " heads and whole patches of " + std::to_string(patch_[0]) + "x" +
                                   std::to_string(patch_[1]) + ", got " + ToString(qkv.dims));
     }
     const int64_t dim = channels / 3;
+    if (height / patch_[0] * (width / patch_[1]) > most_tokens || dim / heads_ > most_channels) {
+      throw std::invalid_argument("input 0 may have at most " + std::to_string(most_tokens) +
+                                  " tokens at each position of a patch and " + std::to_string(most_channels) +
+                                  " channels in a head, so that 32 bits hold their sums; got " +
+                                  ToString(qkv.dims));
+    }
     const MapsOf<Element> input{qkv.data, count, height, width, channels};
     const MapsOf<Element> output{call.Output<Element>({count, height, width, dim}), count, height, width,
                                  dim};
@@ -73,7 +81,7 @@ class Int8Attention : public NodeKernel {
   }
 
   void Compute(const NodeCall& call) override {
-    shape_.Run<uint8_t>(call, kernels_.attention, threads_, like_);
+    shape_.Run<uint8_t>(call, kernels_.attention, threads_, like_, kMaxInt8Tokens, kMaxInt8Inputs);
   }
 
  private:

@@ -5,9 +5,19 @@
 
 namespace mvf::ort {
 
+Tensor<int8_t> ReadIntegerWeight(const NodeInfo& info, size_t input, const Dims& expected) {
+  Tensor<int8_t> weight = info.Weight<int8_t>(input, expected);
+  const int64_t inputs = CountOf(weight.dims) / weight.dims[0];
+  if (inputs > kMaxInt8Inputs) {
+    throw std::invalid_argument("input " + std::to_string(input) + " sums " + std::to_string(inputs) +
+                                " products for each output; 32 bits hold " + std::to_string(kMaxInt8Inputs));
+  }
+  return weight;
+}
+
 Int8Layer ReadLayer(const NodeInfo& info, size_t first, const Dims& expected, bool has_table) {
   Int8Layer layer;
-  layer.weight = info.Weight<int8_t>(first, expected);
+  layer.weight = ReadIntegerWeight(info, first, expected);
   const Dims each{layer.out()};
   layer.bias = info.Weight<int32_t>(first + 1, each).data;
   layer.requantization.multiplier = info.Weight<float>(first + 2, each).data;

@@ -18,6 +18,9 @@ struct Int8Layer {
   int64_t out() const { return weight.dims[0]; }
 };
 
+// info.Weight<int8_t>, which also throws std::invalid_argument where so many products do not fit in the sums.
+Tensor<int8_t> ReadIntegerWeight(const NodeInfo& info, size_t input, const Dims& expected);
+
 // The layer whose weight is input `first`, of the shape `expected`.
 Int8Layer ReadLayer(const NodeInfo& info, size_t first, const Dims& expected, bool has_table);
 

@@ -18,7 +18,7 @@ class Int8LayerNorm : public NodeKernel {
     gamma_.assign(gamma.data, gamma.data + gamma.dims[0]);
     beta_.assign(beta.data, beta.data + gamma.dims[0]);
     like_.norm.channels = gamma.dims[0];
-    like_.norm.epsilon = info.Float("epsilon");
+    like_.norm.epsilon = info.Epsilon();
     like_.scale = ReadPositive(info, "scale");
     like_.zero = ReadZero(info, "zero");
   }

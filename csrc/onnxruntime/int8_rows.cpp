@@ -36,7 +36,7 @@ class Int8Linear : public NodeKernel {
     }
     if (kind == Int8LinearKind::kNormalized) {
       shape_.normalize = true;
-      shape_.epsilon = info.Float("epsilon");
+      shape_.epsilon = info.Epsilon();
     }
     packed_ = Pack(kernels_.linear_packing, shape_,
                    {{layer.weight.data, layer.bias}, layer.requantization, Activation::kNone});
@@ -89,13 +89,13 @@ class Int8Ffn : public NodeKernel {
     const Int8Layer up = ReadLayer(info, 1, {kAny, kAny}, true);
     shape_.hidden = up.out();
     shape_.dim = up.weight.dims[1];
-    const Tensor<int8_t> down = info.Weight<int8_t>(1 + kLayerInputs, {shape_.dim, shape_.hidden});
+    const Tensor<int8_t> down = ReadIntegerWeight(info, 1 + kLayerInputs, {shape_.dim, shape_.hidden});
     const Tensor<int32_t> down_bias = info.Weight<int32_t>(2 + kLayerInputs, {shape_.dim});
     const Tensor<float> down_multiplier = info.Weight<float>(3 + kLayerInputs, {shape_.dim});
     shape_.input_scale = ReadPositive(info, "input_scale");
     shape_.input_zero = ReadZero(info, "input_zero");
     shape_.hidden_zero = ReadZero(info, "hidden_zero");
-    shape_.epsilon = info.Float("epsilon");
+    shape_.epsilon = info.Epsilon();
     packed_ = Pack(
         kernels_.ffn_packing, shape_,
         {{up.weight.data, up.bias}, up.requantization, {down.data, down_bias.data}, down_multiplier.data});

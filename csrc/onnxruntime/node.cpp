@@ -1,5 +1,6 @@
 #include "onnxruntime/node.h"
 
+#include <cmath>
 #include <stdexcept>
 
 namespace mvf::ort {
@@ -88,6 +89,14 @@ float NodeInfo::Float(const char* name) const {
   float value = 0;
   Check(api_, api_.KernelInfoGetAttribute_float(info_, name, &value));
   return value;
+}
+
+float NodeInfo::Epsilon() const {
+  const float epsilon = Float("epsilon");
+  if (!(epsilon >= 0) || !std::isfinite(epsilon)) {
+    throw std::invalid_argument("epsilon must be finite and not negative, got " + std::to_string(epsilon));
+  }
+  return epsilon;
 }
 
 Dims NodeInfo::Ints(const char* name) const {

@@ -26,7 +26,7 @@ inline constexpr ONNXTensorElementDataType kTypeOf<int8_t> = ONNX_TENSOR_ELEMENT
 template <>
 inline constexpr ONNXTensorElementDataType kTypeOf<int32_t> = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
 
-// A dense tensor of onnxruntime's; null data where an optional one is absent.
+// A dense tensor of onnxruntime's.
 template <class Element>
 struct Tensor {
   const Element* data = nullptr;
@@ -48,6 +48,8 @@ class NodeInfo {
   int64_t Int(const char* name) const;
   float Float(const char* name) const;
   Dims Ints(const char* name) const;
+  // The attribute of that name. Throws std::invalid_argument where it is negative or not finite.
+  float Epsilon() const;
 
   // A weight of the file's. Throws std::invalid_argument where it is computed, empty, of another type, or not
   // of the shape `expected`, in which kAny fits any size.

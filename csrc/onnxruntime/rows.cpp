@@ -24,7 +24,7 @@ class Linear : public NodeKernel {
     shape_.in = weight.dims[1];
     shape_.activation = activation;
     shape_.normalize = normalizes;
-    if (normalizes) shape_.epsilon = info.Float("epsilon");
+    if (normalizes) shape_.epsilon = info.Epsilon();
     const Tensor<float> bias = info.Weight<float>(2, {shape_.out});
     packed_ = Pack(table_.linear_packing, shape_, {weight.data, bias.data});
   }
@@ -66,7 +66,7 @@ class Ffn : public NodeKernel {
     const Tensor<float> up = info.Weight<float>(1, {kAny, kAny});
     shape_.hidden = up.dims[0];
     shape_.dim = up.dims[1];
-    shape_.epsilon = info.Float("epsilon");
+    shape_.epsilon = info.Epsilon();
     const Tensor<float> up_bias = info.Weight<float>(2, {shape_.hidden});
     const Tensor<float> down = info.Weight<float>(3, {shape_.dim, shape_.hidden});
     const Tensor<float> down_bias = info.Weight<float>(4, {shape_.dim});

@@ -132,15 +132,13 @@ py::array Attention(const Object& qkv_object, const Object& heads, const Object&
   like.score_scale = ReadScale(score_scale, "score_scale");
   like.output_multiplier = ReadScale(output_multiplier, "output_multiplier");
   like.output_zero = ReadZero(output_zero, "output_zero");
-  // Beyond it sums would not fit in 32 bits.
-  constexpr int64_t kMostSummed = 1 << 16;
   const int64_t tokens = qkv.shape[1] / patch.height * (qkv.shape[2] / patch.width);
   const int64_t head_dim = qkv.shape[3] / (3 * like.heads);
-  if (tokens > kMostSummed || head_dim > kMostSummed) {
+  if (tokens > kMaxInt8Tokens || head_dim > kMaxInt8Inputs) {
     throw std::invalid_argument("qkv has " + std::to_string(tokens) +
                                 " tokens at each position of a patch and " + std::to_string(head_dim) +
-                                " channels in a head; at most " + std::to_string(kMostSummed) +
-                                " of each can be summed in 32 bits");
+                                " channels in a head; at most " + std::to_string(kMaxInt8Tokens) + " and " +
+                                std::to_string(kMaxInt8Inputs) + " can be summed in 32 bits");
   }
   Output output = MakeOpOutput<uint8_t>(out, WithChannels(qkv.shape, qkv.shape[3] / 3), {{"qkv", &qkv}});
   Unlocked([&] {

@@ -83,6 +83,39 @@ def test_weights_are_initializers():
         session_of(model_of("Linear", case, with_function=False))
 
 
+@pytest.mark.parametrize("epsilon", [-1.0, float("inf")])
+@pytest.mark.parametrize("name", [name for name in ALL_CASES if "epsilon" in ALL_CASES[name][0]().attributes])
+def test_epsilon_is_not_negative(name, epsilon):
+    case = ALL_CASES[name][0]()
+    case.attributes["epsilon"] = epsilon
+    with pytest.raises(Exception, match="epsilon must be finite and not negative"):
+        session_of(model_of(name, case, with_function=False))
+
+
+@pytest.mark.parametrize("name", ["Attention", "Int8Attention"])
+def test_more_heads_than_channels_are_refused(name):
+    case = ALL_CASES[name][0]()
+    case.attributes["heads"] = (2**64 + 2) // 3  # three times as many are 2 in 64 bits
+    session = session_of(model_of(name, case, with_function=False))
+    with pytest.raises(Exception, match="input 0 must have q, k and v of"):
+        session.run(None, given_to(case))
+
+
+def test_more_tokens_than_integers_sum_are_refused():
+    case = INT8_CASES["Int8Attention"][0]()
+    case.attributes |= {"heads": 1, "patch": [1, 1]}
+    session = session_of(model_of("Int8Attention", case, with_function=False))
+    with pytest.raises(Exception, match="at most 65536 tokens"):
+        session.run(None, {"x0": np.zeros((1, 257, 256, 3), np.uint8)})
+
+
+def test_more_products_than_integers_sum_are_refused():
+    case = INT8_CASES["Int8LinearFloat"][0]()
+    case.inputs[1] = torch.zeros(4, 2**14 + 1, dtype=torch.int8)
+    with pytest.raises(Exception, match="input 1 sums 16385 products for each output"):
+        session_of(model_of("Int8LinearFloat", case, with_function=False))
+
+
 @pytest.mark.parametrize("threads", ["0", "none", "3x", ""])
 def test_threads_are_a_number(threads):
     options = onnxruntime.SessionOptions()

@@ -26,6 +26,16 @@ TEST(thread_pool, every_thread_runs_once_each_time) {
   }
 }
 
+TEST(thread_pool, a_lease_knows_its_team) {
+  ThreadPool pool(kThreads);
+  ThreadPool::Lease lease(pool);
+  const int expected = lease.team_size();
+  std::atomic<int> wrong{0};
+  lease.Run([&](const Team& team) { wrong += team.size != expected; });
+  CHECK_EQUAL(expected, kThreads);
+  CHECK_EQUAL(wrong.load(), 0);
+}
+
 TEST(thread_pool, sync_shows_everybody_what_was_written_before) {
   ThreadPool pool(kThreads);
   constexpr int kRounds = 300;
