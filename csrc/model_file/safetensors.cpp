@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/half.h"
 #include "engine/data_map.h"
 
 namespace mvf {
@@ -33,6 +34,11 @@ std::string Quoted(const std::string& name) {
   return "'" + (name.size() <= 100 ? name : name.substr(0, 100) + "...") + "'";
 }
 
+// Names that end early would be looked up as others.
+void RequireWhole(const std::string& name, const char* what) {
+  if (name.find('\0') != std::string::npos) Malformed(std::string(what) + " holds the character 0");
+}
+
 std::string ToString(const Shape& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
@@ -53,22 +59,6 @@ int64_t BytesOf(const std::string& tensor, const std::string& type, const Shape&
   }
   return elements * stored->bytes;
 }
-
-float FromBits(uint32_t bits) {
-  float value = 0;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
-float FromHalf(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
-  const uint32_t exponent = bits >> 10 & 0x1fu, fraction = bits & 0x3ffu;
-  if (exponent == 0) return (sign != 0 ? -1.0f : 1.0f) * std::ldexp(static_cast<float>(fraction), -24);
-  if (exponent == 0x1f) return FromBits(sign | 0x7f800000u | fraction << 13);
-  return FromBits(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-float FromBfloat16(uint16_t bits) { return FromBits(static_cast<uint32_t>(bits) << 16); }
 
 const char* NameOf(ElementType type) {
   switch (type) {
@@ -125,12 +115,12 @@ void Safetensors::ReadHeader(std::unique_ptr<DataValue> header) {
     if (name == "__metadata__") {
       const std::unique_ptr<DataValue> metadata = header->Find(name.c_str());
       for (const std::string& key : metadata->Keys("the file's metadata")) {
+        RequireWhole(key, "a key of its metadata");
         metadata_[key] = metadata->Find(key.c_str())->String("the file's metadata");
       }
       continue;
     }
-    // A name that ends early would be looked up as another.
-    if (name.find('\0') != std::string::npos) Malformed("a tensor's name holds the character 0");
+    RequireWhole(name, "a tensor's name");
     DataMap entry(header->Find(name.c_str()), "tensor " + Quoted(name));
     Tensor tensor;
     tensor.type = entry.String("dtype");
@@ -200,7 +190,7 @@ const void* Safetensors::Floats(const Tensor& tensor, const std::string& array) 
       }
       uint16_t bits = 0;
       std::memcpy(&bits, stored + i * sizeof(bits), sizeof(bits));
-      copy[i] = tensor.type == "F16" ? FromHalf(bits) : FromBfloat16(bits);
+      copy[i] = tensor.type == "F16" ? ToFloat(Half{bits}) : ToFloat(Bf16{bits});
     }
     floats = copy;
   }

@@ -125,6 +125,8 @@ TEST(model_file, names_what_is_wrong) {
   CheckRefused(SafetensorsOf("{", ""), "not JSON");
   CheckRefused(SafetensorsOf("{}", ""), "no entry 'mobilevit_fast'");
   CheckRefused(SafetensorsOf(R"({"a":1,"a":1})", ""), "names a key twice");
+  CheckRefused(SafetensorsOf(R"({"a\u0000b":1})", ""), "a tensor's name holds the character 0");
+  CheckRefused(SafetensorsOf(R"({"__metadata__":{"a\u0000b":"x"}})", ""), "a key of its metadata holds");
   std::string deep;
   for (int i = 0; i < 1 << 20; ++i) deep += R"({"a":)";
   CheckRefused(SafetensorsOf(deep, ""), "nested deeper");
