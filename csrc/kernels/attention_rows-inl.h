@@ -175,14 +175,14 @@ class RowAttentionHead {
     });
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      largest[i] = Mul(Vec::Set(ReduceMax(largest[i])), scale);
+      largest[i] = Vec::Set(ReduceMax(largest[i]));
       sum[i] = Vec::Zero();
     }
     ForEachVector(0, tokens, [&](int64_t key, auto lanes) {
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {
         const Vec score = lanes.Load(scores + i * pitch + key);
-        const Vec weight = Exp2OfNegative(MulSub(score, scale, largest[i]));
+        const Vec weight = Exp2OfNegative(Mul(Sub(score, largest[i]), scale));
         lanes.Store(weight, weights + i * weight_pitch + key);
         sum[i] = Add(sum[i], lanes.Fill(weight, 0.0f));
       }

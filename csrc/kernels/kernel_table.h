@@ -6,7 +6,7 @@
 // computes a Range of its work units with scratch memory that the caller owns, so that threads share nothing.
 //
 // E below is the table's element type (`KernelTable::element`); maps hold E. The transformer's residual
-// stream is float in every table. silu(x) = x / (1 + exp(-x)).
+// stream is float in every table. silu(x) = x / (1 + exp(-x)) for x above -2^100; below that it is not zero.
 #pragma once
 
 #include "base/view.h"

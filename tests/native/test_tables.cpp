@@ -271,6 +271,31 @@ TEST(tables, attention) {
   }
 }
 
+// Keys that are all alike weigh the same, however large their scores: a rounding of those must not become a
+// power of two.
+TEST(tables, attention_of_large_scores) {
+  constexpr int kTokens = 5, kDim = 16;
+  RandomFloats floats;
+  const float* const random = floats.Make(3 * kTokens * kDim);
+  for (float largest : {1e4f, 1e6f, 1e8f}) {
+    std::vector<float> qkv(random, random + 3 * kTokens * kDim);
+    for (int t = 0; t < kTokens; ++t) {
+      for (int c = 0; c < kDim; ++c) {
+        qkv[3 * kDim * t + c] *= largest;
+        qkv[3 * kDim * t + kDim + c] = random[kDim + c] * largest;
+      }
+    }
+    AttentionArgs args;
+    args.heads = args.patch_height = args.patch_width = 1;
+    args.qkv = DenseMap(qkv.data(), 1, kTokens, 3 * kDim);
+    CompareTables("attention of scores up to the square of " + std::to_string(largest), kTokens * kDim,
+                  kTolerance, [&](const KernelTable& table, float* output, int parts) {
+                    args.output = DenseMap(output, 1, kTokens, kDim);
+                    RunParts(table.attention, args, parts);
+                  });
+  }
+}
+
 TEST(tables, layer_norm) {
   RandomFloats floats;
   for (int64_t rows : {1, 9}) {
