@@ -79,6 +79,13 @@ def test_a_place_that_does_not_fit_is_refused(preparer, out):
         preparer.run(pixels(8, 8), 8, 8, out)
 
 
+def test_a_place_over_the_image_is_refused(preparer):
+    memory = np.zeros(3 * 32 * 32, np.float32)
+    image = memory.view(np.uint8)[: 8 * 8 * 3].reshape(8, 8, 3)
+    with pytest.raises(ValueError, match="out shares memory with image"):
+        preparer.run(image, 8, 8, memory.reshape(3, 32, 32))
+
+
 @pytest.mark.parametrize(("rule", "message"), [({}, "rule lacks the key"), (None, "rule must be a dict")])
 def test_another_rule_is_refused(rule, message):
     with pytest.raises((TypeError, ValueError), match=message):

@@ -270,6 +270,26 @@ def test_out_must_be_apart_writeable_and_of_the_right_kind(op):
     np.testing.assert_allclose(apart, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_out_must_be_apart_from_the_norms_weights():
+    weights = {name: CALLS["layer_norm"][name].copy() for name in ("gamma", "beta")}
+    x = floats(1, weights["gamma"].size)
+    for name, weight in weights.items():
+        with pytest.raises(ValueError, match=f"out shares memory with {name}"):
+            _C.ops.layer_norm(x, **weights, out=weight[None])
+
+
+def test_no_rows_have_no_sums():
+    weight, multiplier = np.ones((2, 8), np.int8), np.ones(2, np.float32)
+    sums = _C.ops.int8_linear(np.zeros((0, 8), np.uint8), weight, None, multiplier, sums=True)
+    assert (sums.shape, sums.dtype) == ((0, 2), np.int32)
+
+
+def test_integer_sums_that_may_overflow_are_refused():
+    weight, multiplier = np.ones((1, 2**14 + 1), np.int8), np.ones(1, np.float32)
+    with pytest.raises(ValueError, match="weight sums 16385 products for each output; 32 bits hold 16384"):
+        _C.ops.int8_linear(np.ones(weight.shape, np.uint8), weight, None, multiplier)
+
+
 def test_residual_and_stream_may_be_written_in_place(isa):
     residual, stream = CALLS["linear"]["residual"].copy(), CALLS["ffn"]["stream"].copy()
     np.testing.assert_array_equal(

@@ -71,7 +71,11 @@ py::array RunPreparer(const ImageRule& rule, py::handle image, py::handle height
   const RgbImage rgb = ReadRgb(image, size);
   // How large an image may become has been asked where it was decoded.
   const ImageSize prepared = PreparationOf(rule, size, INT64_MAX).size;
-  const Output<float> output = MakeDenseOutput(out, {3, prepared.height, prepared.width}, {});
+  ByteView read;
+  read.shape = {size.height, size.width, rgb.pixel_bytes};
+  read.strides = {rgb.row_bytes, rgb.pixel_bytes, 1};
+  read.data = const_cast<uint8_t*>(rgb.data);
+  const Output<float> output = MakeDenseOutput(out, {3, prepared.height, prepared.width}, {{"image", &read}});
   {
     py::gil_scoped_release unlocked;
     Prepare(rule, rgb, output.view.data, INT64_MAX);

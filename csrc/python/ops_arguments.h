@@ -38,6 +38,8 @@ class WeightOf {
 
   const Element* data() const { return array_ ? static_cast<const Element*>(array_.data()) : nullptr; }
   int64_t size(int axis) const { return array_.shape(axis); }
+  // Of a weight that is there: where its elements are read.
+  View<Element> view(const std::string& name) const { return ReadArray<Element>(array_, name); }
 
  private:
   py::array array_ = py::reinterpret_steal<py::array>(py::handle());

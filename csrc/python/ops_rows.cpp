@@ -101,8 +101,10 @@ py::array LayerNorm(const Object& x_object, const Object& gamma_object, const Ob
   const int64_t channels = x.shape.back();
   const Weight gamma = Weight::Required(gamma_object, "gamma", {channels});
   const Weight beta = Weight::Required(beta_object, "beta", {channels});
+  const FloatView gammas = gamma.view("gamma"), betas = beta.view("beta");
   const float epsilon_value = ReadEpsilon(epsilon);
-  Output output = MakeOpOutput(out, WithChannels(x.shape, channels), {{"x", &x}});
+  Output output =
+      MakeOpOutput(out, WithChannels(x.shape, channels), {{"x", &x}, {"gamma", &gammas}, {"beta", &betas}});
   const RowWalk walk({&x, &output.view});
   Unlocked([&] {
     RunItems(settings.table.layer_norm, walk.runs(), settings.threads, [&](int64_t run) {
@@ -111,8 +113,8 @@ py::array LayerNorm(const Object& x_object, const Object& gamma_object, const Ob
       args.channels = channels;
       args.input = x.data + walk.Offset(0, run);
       args.input_stride = walk.row_stride(0);
-      args.gamma = gamma.data();
-      args.beta = beta.data();
+      args.gamma = gammas.data;
+      args.beta = betas.data;
       args.output = output.view.data + walk.Offset(1, run);
       args.output_stride = walk.row_stride(1);
       args.epsilon = epsilon_value;
