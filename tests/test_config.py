@@ -1,5 +1,9 @@
 import dataclasses
+import json
+import math
+import re
 
+import numpy as np
 import pytest
 
 from mobilevit_fast.config import MODELS, ModelConfig, get_config, list_models, make_divisible
@@ -53,6 +57,58 @@ def test_an_unknown_field_is_named():
 def test_sizes_must_be_positive(field, value):
     with pytest.raises(ValueError, match=f"{field} must be positive, got {value}"):
         get_config("mobilevit_s", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_classes", "3", "num_classes must be a whole number, got '3'"),
+        ("num_classes", 2.5, "num_classes must be a whole number, got 2.5"),
+        ("num_classes", None, "num_classes must be a whole number, got None"),
+        ("num_heads", True, "num_heads must be a whole number, got True"),
+        ("patch_size", 2.0, "patch_size must be a whole number, got 2.0"),
+        ("stage_channels", (32, 64, 96, 128, math.inf), "stage_channels must be a whole number, got inf"),
+        ("transformer_layers", 3, "transformer_layers must be a list of 3 whole numbers, got 3"),
+        ("transformer_layers", {2: 1, 4: 1, 3: 1}, "transformer_layers must be a list of 3 whole numbers"),
+        ("expand_ratio", "4", "expand_ratio must be a number, got '4'"),
+        ("mlp_ratio", True, "mlp_ratio must be a number, got True"),
+    ],
+)
+def test_fields_of_another_type_are_refused(field, value, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        get_config("mobilevit_s", **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("transformer_layers", (10**12, 4, 3), "transformer_layers must be at most 1000, got 1000000000000"),
+        ("stage_channels", (32, 64, 96, 128, 2**21), "stage_channels must be at most 1048576, got 2097152"),
+        ("num_classes", 10**12, "num_classes must be at most 1048576"),
+        ("num_heads", 2**70, "num_heads must be at most"),
+        ("image_size", 10**6, "image_size must be at most 8192"),
+        ("patch_size", 10**6, "patch_size must be at most 1024"),
+        ("expand_ratio", math.inf, "expand_ratio must be at most 64.0, got inf"),
+        ("mlp_ratio", math.nan, "mlp_ratio must be at most 64.0, got nan"),
+        ("mlp_ratio", 1e-3, "mlp_ratio 0.001 leaves nothing of a width of 144"),
+        ("layer_norm_eps", 10**400, "layer_norm_eps must be at most 1.0"),
+        ("batch_norm_eps", -math.inf, "batch_norm_eps must be positive, got -inf"),
+    ],
+)
+def test_numbers_that_no_model_can_have_are_refused(field, value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        get_config("mobilevit_s", **{field: value})
+
+
+def test_a_name_of_a_variant_is_a_string():
+    with pytest.raises(TypeError, match="name must be a string, got 3"):
+        dataclasses.replace(MODELS["mobilevit_s"], name=3)
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    config = get_config("mobilevit_s", num_classes=np.int64(10), mlp_ratio=np.float32(2.0), expand_ratio=4)
+    assert config == get_config("mobilevit_s", num_classes=10)
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["num_classes"] == 10
 
 
 def test_lists_have_one_entry_for_each_stage():

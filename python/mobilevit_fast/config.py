@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 STAGE_STRIDES = (1, 2, 2, 2, 2)
@@ -12,6 +14,26 @@ STAGE_RESIDUALS = (1, 3, 1, 1, 1)
 """How many inverted residuals open each stage; stages 2, 3 and 4 end in a transformer block."""
 
 TRANSFORMER_STAGES = (2, 3, 4)
+
+MAX_CHANNELS = 1 << 20
+"""Widest layer and most classes: as much as the engine takes."""
+
+_MOST_WHOLE = {
+    **dict.fromkeys(("stem_channels", "stage_channels", "transformer_dims", "head_channels"), MAX_CHANNELS),
+    "transformer_layers": 1000,
+    "num_heads": MAX_CHANNELS,
+    "patch_size": 1 << 10,
+    "image_size": 1 << 13,
+    "num_classes": MAX_CHANNELS,
+}
+"""Fields that are whole numbers, or lists of them -> the largest: a config can come from any file, and what
+it describes is listed layer by layer before a tensor shows whether it is true."""
+
+_LENGTHS = {"stage_channels": 5, "transformer_dims": 3, "transformer_layers": 3}
+"""Fields that are lists -> how many entries they have."""
+
+_MOST_REAL = {"expand_ratio": 64.0, "mlp_ratio": 64.0, "layer_norm_eps": 1.0, "batch_norm_eps": 1.0}
+"""Fields that are real numbers -> the largest."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +43,10 @@ class ModelConfig:
     `stage_channels` holds the output channels of the five stages, `transformer_dims` and
     `transformer_layers` one entry for each of stages 2, 3 and 4. `image_size` (pixels, square) is the size
     that the variant was designed for; the model takes any other as well.
+
+    Raises:
+        TypeError: a field of another type; whole numbers may be numpy's, and become Python's.
+        ValueError: a number that no model can have, or a list of another length.
     """
 
     name: str
@@ -39,23 +65,19 @@ class ModelConfig:
     batch_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for field, length in (("stage_channels", 5), ("transformer_dims", 3), ("transformer_layers", 3)):
-            values = getattr(self, field)
-            if len(values) != length:
-                raise ValueError(f"{field} needs {length} entries, got {len(values)}: {values!r}")
-            object.__setattr__(self, field, tuple(int(value) for value in values))
-        positive = (
-            *("stem_channels", "stage_channels", "transformer_dims", "head_channels", "expand_ratio"),
-            *("transformer_layers", "num_heads", "mlp_ratio", "patch_size", "image_size", "num_classes"),
-            *("layer_norm_eps", "batch_norm_eps"),
-        )
-        for field in positive:
-            value = getattr(self, field)
-            if min(value if isinstance(value, tuple) else (value,)) <= 0:
-                raise ValueError(f"{field} must be positive, got {value!r}")
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a string, got {self.name!r}")
+        for field, most in _MOST_WHOLE.items():
+            value, length = getattr(self, field), _LENGTHS.get(field)
+            checked = _whole(field, value, most) if length is None else _wholes(field, value, most, length)
+            object.__setattr__(self, field, checked)
+        for field, most in _MOST_REAL.items():
+            object.__setattr__(self, field, _real(field, getattr(self, field), most))
         for dim in self.transformer_dims:
             if dim % self.num_heads:
                 raise ValueError(f"transformer_dims must be multiples of {self.num_heads} heads, got {dim}")
+            if self.ffn_dim(dim) < 1:
+                raise ValueError(f"mlp_ratio {self.mlp_ratio} leaves nothing of a width of {dim}")
 
     def expanded_channels(self, in_channels: int) -> int:
         """Channels between the expansion and the projection of an inverted residual: a multiple of 8."""
@@ -64,6 +86,40 @@ class ModelConfig:
     def ffn_dim(self, dim: int) -> int:
         """Hidden width of the feed-forward network of a transformer layer of width `dim`."""
         return int(dim * self.mlp_ratio)
+
+
+def _wholes(field: str, values: Any, most: int, length: int) -> tuple[int, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{field} must be a list of {length} whole numbers, got {values!r}")
+    if len(values) != length:
+        raise ValueError(f"{field} needs {length} entries, got {len(values)}: {values!r}")
+    return tuple(_whole(field, value, most) for value in values)
+
+
+def _whole(field: str, value: Any, most: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{field} must be a whole number, got {value!r}")
+    _check_range(field, number, most)
+    return number
+
+
+def _real(field: str, value: Any, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{field} must be a number, got {value!r}")
+    _check_range(field, value, most)
+    return float(value)
+
+
+def _check_range(field: str, value: Any, most: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{field} must be positive, got {value!r}")
+    # Nor is NaN at most anything.
+    if not value <= most:
+        raise ValueError(f"{field} must be at most {most}, got {value!r}")
 
 
 def make_divisible(value: int, divisor: int) -> int:
@@ -113,7 +169,7 @@ def get_config(name: str, **overrides: Any) -> ModelConfig:
 
     Raises:
         ValueError: unknown variant (near names are suggested), unknown field, or an impossible value.
-        TypeError: `name` is not a string.
+        TypeError: `name` is not a string, or a field of another type.
     """
     if not isinstance(name, str):
         known = ", ".join(MODELS)

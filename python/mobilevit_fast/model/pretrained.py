@@ -21,6 +21,7 @@ def create_model(name: str, **overrides: Any) -> MobileViT:
 
     Raises:
         ValueError: unknown name (near ones are suggested), unknown field or impossible value.
+        TypeError: a value of another type, such as `num_classes="10"`.
     """
     return MobileViT(get_config(name, **overrides))
 
