@@ -24,7 +24,18 @@ from checkpoints import (
 )
 from mobilevit_fast.image import Preprocessing
 from mobilevit_fast.image.configs import from_timm
-from mobilevit_fast.weights import Checkpoint, load_checkpoint, save_checkpoint, sources
+from mobilevit_fast.lower import lower
+from mobilevit_fast.weights import (
+    Checkpoint,
+    NativeModel,
+    load_checkpoint,
+    load_runnable,
+    read_safetensors,
+    save_checkpoint,
+    save_native,
+    sources,
+    write_safetensors,
+)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +297,97 @@ def test_malformed_metadata_is_refused_by_name(tmp_path, checkpoint, text):
     save_file(checkpoint.tensors, tmp_path / "one.safetensors", metadata={"mobilevit_fast": text})
     with pytest.raises(ValueError, match=r"mobilevit_fast metadata of .*one\.safetensors"):
         load_checkpoint(tmp_path / "one.safetensors")
+
+
+def edit_metadata(path, change):
+    """Rewrites a file of this project with another description."""
+    tensors, metadata = read_safetensors(path)
+    content = json.loads(metadata["mobilevit_fast"])
+    change(content)
+    write_safetensors(path, tensors, {"mobilevit_fast": json.dumps(content)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c: c["config"].update(transformer_layers=[10**12, 4, 3]),
+            "transformer_layers must be at most",
+        ),
+        (
+            lambda c: c["config"].update(stage_channels=[float("inf")] * 5),
+            "stage_channels must be a whole number",
+        ),
+        (lambda c: c["config"].update(mlp_ratio=float("inf")), "mlp_ratio must be at most 64.0, got inf"),
+        (
+            lambda c: c["config"].update(expand_ratio=float("nan")),
+            "expand_ratio must be at most 64.0, got nan",
+        ),
+        (lambda c: c["config"].update(patch_size=1.5), "patch_size must be a whole number, got 1.5"),
+        (lambda c: c["config"].update(num_heads=True), "num_heads must be a whole number, got True"),
+        (lambda c: c["config"].pop("expand_ratio"), "expand_ratio"),
+        (lambda c: c.update(labels="abcde"), "labels must be a list, got 'abcde'"),
+    ],
+)
+def test_a_description_that_cannot_be_is_refused_by_name(tmp_path, checkpoint, change, message):
+    path = tmp_path / "one.safetensors"
+    save_checkpoint(path, checkpoint)
+    edit_metadata(path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value)
+
+
+def test_widths_that_no_model_has_are_refused_by_name(tmp_path, checkpoint):
+    wide = {"classifier.weight": np.zeros((1 << 21, 0), np.float32)}
+    save_file(checkpoint.tensors | wide, tmp_path / "one.safetensors")
+    with pytest.raises(
+        ValueError, match=r"one\.safetensors.*num_classes must be at most 1048576, got 2097152"
+    ):
+        load_checkpoint(tmp_path / "one.safetensors")
+
+
+def native_file(path, checkpoint):
+    """An export in format native."""
+    plan = lower(checkpoint.config, checkpoint.tensors)
+    model = NativeModel(
+        checkpoint.config, plan, "fp32", checkpoint.preprocessing, checkpoint.labels, checkpoint.source
+    )
+    save_native(path, model, (256, 256))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(labels=["a", "b"]), "2 labels for 5 classes"),
+        (lambda c: c.update(labels=list("abcdef")), "6 labels for 5 classes"),
+        (lambda c: c["config"].update(num_classes=4), "5 labels for 4 classes"),
+        (lambda c: c["native"]["plan"].update(outputs=[]), "one tensor with channels as its output"),
+        (lambda c: c["native"]["plan"].update(outputs=[10**12]), "one tensor with channels as its output"),
+        (lambda c: c["native"]["plan"].update(tensors=None), "one tensor with channels as its output"),
+        (lambda c: c["native"]["plan"].update(steps=[1]), "metadata of"),
+        (lambda c: c["native"].pop("plan"), "'plan' is missing"),
+        (
+            lambda c: c["config"].update(transformer_layers=[10**12, 4, 3]),
+            "transformer_layers must be at most",
+        ),
+    ],
+)
+def test_a_native_file_that_contradicts_itself_is_refused_by_name(tmp_path, checkpoint, change, message):
+    path = native_file(tmp_path / "native.safetensors", checkpoint)
+    edit_metadata(path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_runnable(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_plan_without_a_stem_cannot_take_channels_in_another_order(tmp_path, checkpoint):
+    path = native_file(tmp_path / "native.safetensors", checkpoint)
+    model = load_runnable(path)
+    bare = replace(model, plan=model.plan | {"steps": [{"kind": "global_pool", "name": "pool"}]})
+    with pytest.raises(ValueError, match=r"native\.safetensors: the plan does not begin with a convolution"):
+        bare.reversed_plan()
 
 
 def test_labels_and_classes_must_agree(checkpoint):

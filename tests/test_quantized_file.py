@@ -106,6 +106,7 @@ def test_a_file_with_other_tensors_is_refused(tmp_path, change, message):
             "these layers compute together, all in int8 or none: stages.0.0.expand: float",
         ),
         (lambda q: q["activations"].pop("image"), "activations: 'image' missing"),
+        (lambda q: q["activations"]["image"].update(scale=10**400), "metadata of"),
         (lambda q: q["activations"]["image"].update(scale=0), "a scale must be a positive float32 number"),
         (lambda q: q["activations"]["image"].update(zero_point=256), "whole number from 0 to 255, got 256"),
         (lambda q: q["activations"]["image"].update(zero_point=1.0), "whole number from 0 to 255, got 1.0"),
@@ -118,6 +119,17 @@ def test_a_file_with_another_description_is_refused(tmp_path, change, message):
     save_quantized(path, random_quantized(FORMATS[0]))
     edit_json(path, change)
     with pytest.raises(ValueError, match=message):
+        load_model(path)
+
+
+def test_a_config_that_cannot_be_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_quantized(path, random_quantized(FORMATS[0]))
+    tensors, metadata = read_safetensors(path)
+    content = json.loads(metadata["mobilevit_fast"])
+    content["config"]["transformer_layers"] = [10**12, 4, 3]
+    write_safetensors(path, tensors, {"mobilevit_fast": json.dumps(content)})
+    with pytest.raises(ValueError, match=r"model\.safetensors.*transformer_layers must be at most 1000"):
         load_model(path)
 
 

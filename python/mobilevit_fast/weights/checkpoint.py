@@ -20,7 +20,9 @@ from mobilevit_fast.weights import native
 from mobilevit_fast.weights.configs import config_from_transformers
 from mobilevit_fast.weights.convert import find_config, to_canonical
 from mobilevit_fast.weights.labels import (
+    check_labels,
     imagenet_labels,
+    labels_from_list,
     labels_from_timm,
     labels_from_transformers,
     numbered_labels,
@@ -55,10 +57,7 @@ class Checkpoint:
     family: str = OURS
 
     def __post_init__(self) -> None:
-        if len(self.labels) != self.config.num_classes:
-            raise ValueError(
-                f"{self.source} has {len(self.labels)} labels for {self.config.num_classes} classes"
-            )
+        check_labels(self.labels, self.config.num_classes, self.source)
 
 
 def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None) -> Checkpoint:
@@ -207,7 +206,7 @@ def _from_metadata(
             return from_file(state, content, source)
         config = ModelConfig(**content["config"])
         preprocessing = Preprocessing.from_dict(content["preprocessing"])
-        labels = tuple(str(label) for label in content["labels"])
+        labels = labels_from_list(content["labels"])
     return Checkpoint(config, to_canonical(state, config, source=repr(source)), preprocessing, labels, source)
 
 
@@ -216,7 +215,7 @@ def _from_state(state: Mapping[str, Any], files: SourceFiles) -> Checkpoint:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     with _blaming(source):
         family, _ = find_family(shapes)
-    config, labels = find_config(shapes), None
+        config, labels = find_config(shapes), None
     with _blaming(f"config.json of {source}"):
         if family == TRANSFORMERS and files.config:
             labels = labels_from_transformers(files.config)
@@ -251,5 +250,7 @@ def _blaming(what: str) -> Iterator[None]:
     """Put the name of the file before what is wrong with it."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
+    except KeyError as error:
+        raise ValueError(f"{what}: {error} is missing") from error
+    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{what}: {error}") from error

@@ -41,13 +41,13 @@ def config_from_transformers(config: Mapping[str, Any], num_classes: int) -> Mod
             stage_channels=tuple(stages),
             transformer_dims=tuple(config.get("hidden_sizes", default.transformer_dims)),
             head_channels=head,
-            expand_ratio=float(config.get("expand_ratio", default.expand_ratio)),
+            expand_ratio=config.get("expand_ratio", default.expand_ratio),
             num_heads=config.get("num_attention_heads", default.num_heads),
-            mlp_ratio=float(config.get("mlp_ratio", default.mlp_ratio)),
+            mlp_ratio=config.get("mlp_ratio", default.mlp_ratio),
             patch_size=_square(config.get("patch_size", default.patch_size)),
             image_size=_square(config.get("image_size", default.image_size)),
             num_classes=num_classes,
-            layer_norm_eps=float(config.get("layer_norm_eps", default.layer_norm_eps)),
+            layer_norm_eps=config.get("layer_norm_eps", default.layer_norm_eps),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"not the sizes of a MobileViT: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,23 @@ def labels_from_timm(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(descriptions, Mapping):
         descriptions = {}
     return tuple(str(descriptions.get(name, name)) for name in names)
+
+
+def labels_from_list(labels: Any) -> tuple[str, ...]:
+    """The names in the metadata of a file of this project.
+
+    Raises:
+        ValueError: `labels` is not a list.
+    """
+    if not isinstance(labels, list):
+        raise ValueError(f"labels must be a list, got {_start(labels)}")
+    return tuple(str(label) for label in labels)
+
+
+def check_labels(labels: Sequence[str], classes: int, source: str) -> None:
+    """Raises ValueError, naming the source, unless each class has a label and each label a class."""
+    if len(labels) != classes:
+        raise ValueError(f"{source} has {len(labels)} labels for {classes} classes")
 
 
 def _start(value: Any) -> str:

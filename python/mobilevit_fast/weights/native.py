@@ -20,6 +20,7 @@ import numpy as np
 
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.image.preprocessing import Preprocessing
+from mobilevit_fast.weights.labels import check_labels, labels_from_list
 from mobilevit_fast.weights.quantized import narrow
 from mobilevit_fast.weights.safetensors_file import METADATA_KEY, write_safetensors
 
@@ -37,7 +38,8 @@ class NativeModel:
         preprocessing, labels, source: as of `Checkpoint`.
 
     Raises:
-        ValueError: an unknown precision, or a plan without steps.
+        ValueError: an unknown precision, a plan without steps or without one output, or one whose output has
+            not a channel for each label.
     """
 
     config: ModelConfig
@@ -53,12 +55,20 @@ class NativeModel:
         steps = self.plan.get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
             raise ValueError("the plan has no list of steps")
+        check_labels(self.labels, _output_channels(self.plan), self.source)
 
     def reversed_plan(self) -> dict[str, Any]:
-        """The plan for images whose channels come in the opposite order."""
-        first, *others = self.plan["steps"]
-        weights = first["conv_weights"]
-        turned = np.ascontiguousarray(weights["weight"][..., ::-1])
+        """The plan for images whose channels come in the opposite order.
+
+        Raises:
+            ValueError: the plan does not begin with a convolution.
+        """
+        try:
+            first, *others = self.plan["steps"]
+            weights = first["conv_weights"]
+            turned = np.ascontiguousarray(weights["weight"][..., ::-1])
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise ValueError(f"{self.source}: the plan does not begin with a convolution's weights") from None
         return self.plan | {"steps": [first | {"conv_weights": weights | {"weight": turned}}, *others]}
 
 
@@ -122,18 +132,29 @@ def from_file(state: Mapping[str, np.ndarray], content: Mapping[str, Any], sourc
     plan = _rebuilt_steps(content["native"]["plan"], load)
     if unused:
         raise ValueError(f"unexpected tensor {min(unused)!r}")
-    return NativeModel(
+    model = NativeModel(
         config=ModelConfig(**content["config"]),
         plan=plan,
         precision=content["native"]["precision"],
         preprocessing=Preprocessing.from_dict(content["preprocessing"]),
-        labels=tuple(str(label) for label in content["labels"]),
+        labels=labels_from_list(content["labels"]),
         source=source,
     )
+    check_labels(model.labels, model.config.num_classes, source)
+    return model
 
 
 _ARRAYS = tuple(f".{key}" for key in ("weight", "bias", "multiplier", "offset", "table", "gamma", "beta"))
 """Endings of the names of arrays in a plan."""
+
+
+def _output_channels(plan: dict[str, Any]) -> int:
+    """Numbers in an answer of the plan."""
+    try:
+        [output] = plan["outputs"]
+        return plan["tensors"][output]["channels"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ValueError("the plan does not have one tensor with channels as its output") from None
 
 
 def _rebuilt_steps(plan: dict[str, Any], change: Callable[[str, Any], Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from mobilevit_fast.config import TRANSFORMER_STAGES, ModelConfig
 from mobilevit_fast.image.preprocessing import Preprocessing
 from mobilevit_fast.weights.byte_tensors import byte_tensors
 from mobilevit_fast.weights.integers import Grid, pack_int4, unpack_int4
+from mobilevit_fast.weights.labels import check_labels, labels_from_list
 from mobilevit_fast.weights.safetensors_file import METADATA_KEY, safetensors_size, write_safetensors
 from mobilevit_fast.weights.shapes import Shape, layer_shapes
 
@@ -111,10 +112,7 @@ class QuantizedCheckpoint:
     recipe: str
 
     def __post_init__(self) -> None:
-        if len(self.labels) != self.config.num_classes:
-            raise ValueError(
-                f"{self.source} has {len(self.labels)} labels for {self.config.num_classes} classes"
-            )
+        check_labels(self.labels, self.config.num_classes, self.source)
         shapes = layer_shapes(self.config)
         _check_names("layers", self.layers, shapes)
         integer = [name for name, layer in self.layers.items() if layer.is_integer]
@@ -220,7 +218,7 @@ def from_file(
             for name, fields in quantization["activations"].items()
         },
         preprocessing=Preprocessing.from_dict(content["preprocessing"]),
-        labels=tuple(str(label) for label in content["labels"]),
+        labels=labels_from_list(content["labels"]),
         source=source,
         recipe=str(quantization["recipe"]),
     )
