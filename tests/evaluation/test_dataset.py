@@ -9,7 +9,9 @@ from PIL import Image
 
 from mobilevit_fast import Dataset, load_dataset
 from mobilevit_fast.evaluation.dataset import Columns, spread
+from mobilevit_fast.evaluation.splits import load_splits
 from mobilevit_fast.image import find_images
+from mobilevit_fast.offline.sources import open_images
 
 
 def png(colour="red"):
@@ -79,7 +81,7 @@ def test_columns_of_a_parquet_file_can_be_named(tmp_path):
         (
             lambda path: write_parquet(path / "a.parquet", images=[1, 2, 3]),
             ValueError,
-            "'image' of .* must hold encoded images, got int",
+            "'image' of .* must hold encoded images or their paths, got int",
         ),
     ],
 )
@@ -151,3 +153,26 @@ def test_images_of_a_folder_are_found_in_order(folder):
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no photographs"):
         find_images(folder / "empty")
+
+
+def test_names_are_matched_exactly_before_their_case_is_forgotten():
+    names = ("Cardigan", "cardigan", "my cat")
+    data = Dataset([b""] * 3, np.arange(3), names, "here")
+    assert data.labels_for(names).tolist() == [0, 1, 2]
+    assert data.labels_for(("cardigan", "Cardigan", "My-Cat")).tolist() == [1, 0, 2]
+
+
+def test_a_name_that_could_be_several_classes_is_refused():
+    data = Dataset([b""], np.zeros(1, int), ("CARDIGAN",), "here")
+    with pytest.raises(ValueError, match=r"could be each of the model's classes 0 \('Cardigan'\), 1"):
+        data.labels_for(("Cardigan", "cardigan"))
+
+
+def test_paths_in_a_table_are_relative_to_its_folder(tmp_path):
+    folder = tmp_path / 'it\'s "here"'
+    folder.mkdir()
+    path = write_parquet(folder / "train.parquet", images=[{"path": "cat.jpg"}] * 3)
+    for data in (load_dataset(path), load_splits(folder).training):
+        assert data.images[0] == folder / "cat.jpg"
+    _, images = next(open_images([path]).parts(3))
+    assert images == [folder / "cat.jpg"] * 3

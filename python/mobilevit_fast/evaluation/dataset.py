@@ -42,11 +42,12 @@ class Dataset:
     def labels_for(self, names: Sequence[str]) -> np.ndarray:
         """int64 [images]: the labels as indices into a model's class names.
 
-        Classes are matched by name, whatever their case and whether words are joined by spaces, "_" or "-".
-        Where no name is known to the model, they are matched by number, if there are as many.
+        Classes are matched by name; a name that the model does not have so, whatever its case and whether
+        words are joined by spaces, "_" or "-". Where no name is known to the model, they are matched by
+        number, if there are as many.
 
         Raises:
-            ValueError: classes that the model does not have.
+            ValueError: classes that the model does not have, or that could be several of its own.
         """
         if self.names is None:
             if self.labels.min() < 0 or self.labels.max() >= len(names):
@@ -55,10 +56,20 @@ class Dataset:
                     f"the model has {len(names)} classes"
                 )
             return self.labels
-        index = {_plain(name): number for number, name in enumerate(names)}
-        unknown = [name for name in self.names if _plain(name) not in index]
+        if self.names == tuple(names):
+            return self.labels
+        known = _ClassIndex(names)
+        matches = [known.find(name) for name in self.names]
+        for name, found in zip(self.names, matches, strict=True):
+            if len(found) > 1:
+                raise ValueError(
+                    f"{self.source} has the class {name!r}, which could be each of the model's classes "
+                    f"{', '.join(f'{number} ({names[number]!r})' for number in found)}; "
+                    "give it the one's exact name"
+                )
+        unknown = [name for name, found in zip(self.names, matches, strict=True) if not found]
         if not unknown:
-            return np.array([index[_plain(name)] for name in self.names], np.int64)[self.labels]
+            return np.array([found[0] for found in matches], np.int64)[self.labels]
         if len(unknown) == len(self.names) == len(names):
             return self.labels
         raise ValueError(
@@ -130,6 +141,20 @@ def _read_folder(folder: Path) -> Dataset:
         labels += [label] * len(found)
     names = tuple(path.name for path in classes)
     return Dataset(images, np.array(labels, np.int64), names, repr(str(folder)))
+
+
+class _ClassIndex:
+    """Numbers of a model's classes by name, and by what remains of a name without case and joints."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._plain: dict[str, list[int]] = {}
+        for number, name in enumerate(names):
+            self._exact.setdefault(name, []).append(number)
+            self._plain.setdefault(_plain(name), []).append(number)
+
+    def find(self, name: str) -> list[int]:
+        return self._exact.get(name) or self._plain.get(_plain(name), [])
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mobilevit_fast.evaluation.dataset import Columns, Dataset
+from mobilevit_fast.image import image_in_cell
 from mobilevit_fast.parquet import import_parquet
 
 SUFFIXES = (".parquet", ".arrow")
@@ -22,7 +23,8 @@ def read_tables(paths: Sequence[Path], columns: Columns | None = None, *, source
     """The rows of one or more files, one after the other.
 
     Args:
-        paths: .parquet files, or .arrow files of `save_to_disk`; all of the same columns.
+        paths: .parquet files, or .arrow files of `save_to_disk`; all of the same columns. Paths of images in
+            them are relative to the first one's folder.
         columns: which of them to read.
         source: what errors call the files; the first one's name if empty.
 
@@ -38,15 +40,22 @@ def read_tables(paths: Sequence[Path], columns: Columns | None = None, *, source
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"the files of {source} have different columns: {error}") from error
     features = _features(tables[0].schema.metadata) or _features_beside(paths[0])
-    return from_table(table, features, columns, source)
+    return from_table(table, features, columns, source, paths[0].parent)
 
 
-def from_table(table: Any, features: Mapping[str, Any], columns: Columns | None, source: str) -> Dataset:
+def from_table(
+    table: Any,
+    features: Mapping[str, Any],
+    columns: Columns | None,
+    source: str,
+    folder: Path | None = None,
+) -> Dataset:
     """The data set in a pyarrow table.
 
     Args:
         features: the datasets library's description of the columns; {} where there is none.
         columns, source: as `read_tables` takes them.
+        folder: as `image_in_cell` takes it.
 
     Raises:
         ValueError: as `read_tables` does.
@@ -55,7 +64,6 @@ def from_table(table: Any, features: Mapping[str, Any], columns: Columns | None,
     names = table.column_names
     image = _choose(columns.image, "Image", _IMAGES, "image", names, features, source)
     label = _choose(columns.label, "ClassLabel", _LABELS, "label", names, features, source)
-    folder = Path(source.strip("'\"")).parent
     images = [
         _encoded(value, image, row, folder, source) for row, value in enumerate(table[image].to_pylist())
     ]
@@ -121,13 +129,11 @@ def _choose(
     raise ValueError(f"{source} has no column {what!r}; it has {', '.join(names)}")
 
 
-def _encoded(value: Any, column: str, row: int, folder: Path, source: str) -> bytes | Path:
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if content is None and isinstance(value, dict) and value.get("path"):
-        return folder / value["path"]
-    if not isinstance(content, bytes):
+def _encoded(value: Any, column: str, row: int, folder: Path | None, source: str) -> bytes | Path:
+    content = image_in_cell(value, folder)
+    if not isinstance(content, bytes | Path) or not content:
         raise ValueError(
-            f"the column {column!r} of {source} must hold encoded images, "
-            f"got {type(content).__name__} in row {row}"
+            f"the column {column!r} of {source} must hold encoded images or their paths, "
+            f"got {'nothing' if content == b'' else type(content).__name__} in row {row}"
         )
     return content

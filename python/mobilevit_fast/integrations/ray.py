@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilevit_fast.image import image_in_cell
 from mobilevit_fast.integrations.cpu_sets import CpuSet
 from mobilevit_fast.serve import Batcher
 from mobilevit_fast.session import Session
@@ -38,7 +39,7 @@ class Classifier:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The other columns, and label, index, score, labels, scores and error; no image is a failure."""
-        images = [_as_image(value) for value in batch[self._column]]
+        images = [image_in_cell(value) for value in batch[self._column]]
         answers = list(self._session.classify_each(images, self._top_k))
         rows = [[] if isinstance(answer, Exception) else answer for answer in answers]
         errors = [str(answer) if isinstance(answer, Exception) else "" for answer in answers]
@@ -153,13 +154,6 @@ class Replica:
         # Ray Serve calls this after the replica has answered what it had.
         if hasattr(self, "_batcher"):
             self._batcher.close()
-
-
-def _as_image(value: Any) -> Any:
-    """One cell: what the datasets library writes is a dictionary of bytes or a path."""
-    if isinstance(value, dict):
-        return value.get("bytes") or value.get("path") or b""
-    return value
 
 
 def _lists(rows: list[list[Any]]) -> np.ndarray:

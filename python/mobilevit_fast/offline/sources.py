@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from mobilevit_fast.image import ImageSource, find_images
+from mobilevit_fast.image import ImageSource, find_images, image_in_cell
 from mobilevit_fast.parquet import import_parquet
 
 _LISTS = (".txt", ".lst")
@@ -38,7 +38,7 @@ def open_images(sources: Sequence[str | os.PathLike]) -> ImageList:
     Args:
         sources: folders (with the folders in them), text files with one path a line (.txt, .lst), and image
             files; or one parquet file with a column image, img, jpg or bytes (encoded images, also as the
-            datasets library writes them), or path or file_name.
+            datasets library writes them), or path or file_name, relative to the file's folder.
 
     Raises:
         FileNotFoundError: a source, or an image that a list names first, does not exist.
@@ -122,7 +122,7 @@ class _TableImages:
         for batch in self._file.iter_batches(batch_size=size, columns=[self._column]):
             for value in batch.column(0).to_pylist():
                 names.append(f"{self._path.name}:{row}")
-                images.append(_image_of(value))
+                images.append(image_in_cell(value, self._path.parent))
                 row += 1
                 if len(images) == size:
                     yield names, images
@@ -142,10 +142,3 @@ def _file_facts(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
-
-
-def _image_of(value: Any) -> ImageSource:
-    """The bytes or the path in one cell; what is neither is refused when it is decoded."""
-    if isinstance(value, dict):
-        return value.get("bytes") or value.get("path") or b""
-    return b"" if value is None else value
