@@ -49,6 +49,14 @@ def test_each_process_has_its_own_until_there_is_none_left(start):
         assert start(1)[1] == allowed
 
 
+def test_sets_of_different_sizes_do_not_overlap(start):
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) == 1:
+        pytest.skip("one CPU has one set")
+    start(len(allowed))
+    assert start(1)[1] == allowed
+
+
 def test_a_killed_process_gives_its_set_back(start):
     allowed = os.sched_getaffinity(0)
     first, cpus = start(len(allowed))

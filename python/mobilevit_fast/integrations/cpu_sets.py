@@ -21,19 +21,29 @@ class CpuSet:
     def __init__(self, size: int) -> None:
         allowed = sorted(os.sched_getaffinity(0))
         self.cpus = frozenset(allowed)
-        self._lock: IO[str] | None = None
+        self._locks: dict[int, IO[str]] = {}
         folder = Path(tempfile.gettempdir()) / f"mobilevit_fast-cpus-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        for start in range(0, len(allowed) - size + 1, size):
-            cpus = allowed[start : start + size]
-            lock = (folder / "-".join(map(str, cpus))).open("w")
-            try:
-                # The system lets go of it when the process ends, however it ends.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with (folder / "choice").open("w") as choice:
+            # One process chooses at a time: two could each keep what the other lacks.
+            fcntl.flock(choice, fcntl.LOCK_EX)
+            free = {cpu: lock for cpu in allowed if (lock := _try_lock(folder / str(cpu)))}
+            chosen = list(free)[:size]
+            if len(chosen) == size:
+                self._locks = {cpu: free.pop(cpu) for cpu in chosen}
+            for lock in free.values():
                 lock.close()
-                continue
-            self._lock = lock
-            self.cpus = frozenset(cpus)
+        if self._locks:
+            self.cpus = frozenset(chosen)
             os.sched_setaffinity(0, self.cpus)
-            return
+
+
+def _try_lock(path: Path) -> IO[str] | None:
+    """The locked file; the system lets go of it when the process ends, however it ends."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
