@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from mobilevit_fast.files import check_place
+from mobilevit_fast.files import check_place, replacing
 
 SUFFIXES = (".png", ".svg")
 
@@ -34,3 +35,17 @@ def check_picture(path: Path) -> None:
         raise FileExistsError(f"{str(path)!r} exists; name another file or remove it")
     check_place(path)
     figure_class()
+
+
+def save_picture(figure: Any, path: str | os.PathLike, **options: Any) -> None:
+    """Writes matplotlib's Figure whole or not at all, in the format that the path's ending names.
+
+    Args:
+        options: more of `Figure.savefig`.
+
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError: as `check_place` does.
+        ValueError: an ending that matplotlib does not know.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:] or "png", **options)

@@ -80,6 +80,19 @@ def test_an_existing_file_needs_force(tmp_path, checkpoint, fake):
     assert (tmp_path / "a.onnx").read_text() == "model"
 
 
+def test_the_report_overwrites_nothing_without_force(tmp_path, checkpoint, fake):
+    mine = tmp_path / "a.onnx.json"
+    mine.write_text("precious")
+    with pytest.raises(FileExistsError, match=r"a\.onnx\.json' exists; force=True"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx")
+    assert mine.read_text() == "precious"
+    mine.unlink()
+    mine.mkdir()
+    with pytest.raises(IsADirectoryError, match=r"a\.onnx\.json' is a folder"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", force=True)
+    assert names(tmp_path) == ["a.onnx.json"]
+
+
 @pytest.mark.parametrize(
     ("format_name", "path", "options", "error", "message"),
     [

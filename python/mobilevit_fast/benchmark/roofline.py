@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevit_fast.pictures import figure_class
+from mobilevit_fast.pictures import figure_class, save_picture
 from mobilevit_fast.session import StepProfile
 
 _BYTES = 64 * 2**20  # beyond the second-level cache of any core
@@ -65,4 +65,4 @@ def draw_roofline(
             label=f"{kind} ({sum(step.ms for step in own):.2f} ms)",
         )
     axes.legend(loc="lower right", fontsize="small")
-    figure.savefig(path, dpi=150)
+    save_picture(figure, path, dpi=150)

@@ -17,7 +17,7 @@ from mobilevit_fast.benchmark.subject import load_subject
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.config import MODELS
 from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
-from mobilevit_fast.pictures import check_picture, figure_class
+from mobilevit_fast.pictures import check_picture, figure_class, save_picture
 
 ALL = "all"
 
@@ -116,4 +116,4 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
-    figure.savefig(path)
+    save_picture(figure, path)

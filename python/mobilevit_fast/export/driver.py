@@ -19,7 +19,7 @@ from mobilevit_fast.export.job import Job
 from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
-from mobilevit_fast.export.verification import Report, compare, pictures_of
+from mobilevit_fast.export.verification import Report, compare, pictures_of, report_path
 from mobilevit_fast.files import check_folder_of
 from mobilevit_fast.image import ImageSource, find_images
 from mobilevit_fast.lower_quantized import compute_precision
@@ -199,10 +199,11 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
         expected = f"end in {chosen.suffix}" if chosen.suffix else "be a folder's name, without an ending"
         raise ValueError(f"the path of format {chosen.name!r} must {expected}, got {str(path)!r}")
     check_folder_of(path)
-    for output in chosen.outputs(path):
+    report = report_path(path)
+    for output in (*chosen.outputs(path), report):
         if output.exists() and not force:
             raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
-        if output.is_dir() and not chosen.is_folder:
+        if output.is_dir() and (output == report or not chosen.is_folder):
             raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
 
 

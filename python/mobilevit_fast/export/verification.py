@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.options import SIZE_STEP, Options
 from mobilevit_fast.export.pictures import Pictures, made_pictures, read_pictures
+from mobilevit_fast.files import replacing
 from mobilevit_fast.image import ImageSource, Preprocessing
 from mobilevit_fast.predictions import softmax
 from mobilevit_fast.session import Session
@@ -36,6 +38,11 @@ class Check:
     size: tuple[int, int]
     max_relative_error: float
     top1_agreement: float
+
+
+def report_path(path: str | os.PathLike) -> Path:
+    """Where the report on an export to `path` is written."""
+    return Path(f"{os.fspath(path)}.json")
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,17 @@ class Report:
 
     @property
     def max_relative_error(self) -> float:
+        """Of the worst check."""
         return max(check.max_relative_error for check in self.checks)
 
     @property
     def top1_agreement(self) -> float:
+        """Of the worst check."""
         return min(check.top1_agreement for check in self.checks)
 
     @property
     def passed(self) -> bool:
+        """Whether every check stays within the bound."""
         # Not the other way round: an error that is no number passes no bound.
         return all(check.max_relative_error <= self.bound for check in self.checks)
 
@@ -80,8 +90,8 @@ class Report:
 
     def save(self) -> None:
         """Writes the JSON beside the file, under its name with ".json" behind it."""
-        target = Path(f"{self.path}.json")
-        target.write_text(json.dumps(self.to_data(), indent=2) + "\n", encoding="utf-8")
+        with replacing(report_path(self.path)) as temporary:
+            temporary.write_text(json.dumps(self.to_data(), indent=2) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.format} {self.options['precision']}, {self.bytes:,} bytes"]
