@@ -216,7 +216,7 @@ def test_postscript_is_not_run():
         ("", FileNotFoundError, "there is no image ''"),
         ("https://example.org/a.jpg", ValueError, "is an address; download the image"),
         (".", ValueError, "is a folder; give the images in it"),
-        (StringIO("text"), TypeError, "must give bytes, got str; open it with 'rb'"),
+        (StringIO("text"), TypeError, "must give bytes, got text; open it with 'rb'"),
         (None, TypeError, "cannot read an image from NoneType; give a path"),
         (3, TypeError, "cannot read an image from int"),
         ([PHOTO], TypeError, "cannot read an image from list"),
@@ -225,6 +225,13 @@ def test_postscript_is_not_run():
 def test_what_cannot_be_a_source(source, error, message):
     with pytest.raises(error, match=message):
         load_image(source)
+
+
+def test_a_file_opened_as_text_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    PHOTO.save(path)
+    with path.open(encoding="utf-8") as file, pytest.raises(TypeError, match="open it with 'rb'"):
+        load_image(file)
 
 
 def test_decoding_needs_neither_torch_nor_transformers():

@@ -140,6 +140,11 @@ def test_a_place_that_does_not_fit_is_refused(out):
         preprocess_one(photograph(300, 300), Preprocessing(), out=out)
 
 
+def test_a_place_is_an_array():
+    with pytest.raises(TypeError, match=r"out must be a NumPy array, float32 \[3, 256, 256\], got list"):
+        preprocess_one(photograph(300, 300), Preprocessing(), out=[1])
+
+
 @pytest.mark.parametrize("size", [(2200, 2100), (1000, 140), (140, 1000), (2, 3), (1, 90)])
 @pytest.mark.parametrize("rule", TIMM_RULES)
 def test_memory_in_one_piece_or_several_gives_what_pillow_gives(rule, size):

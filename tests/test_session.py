@@ -283,6 +283,12 @@ def test_memory_grows_with_the_image_and_is_shared(session):
     assert large == session.memory_for(256, 256)
 
 
+@pytest.mark.parametrize("size", [5, (64,), "64x64"])
+def test_the_size_of_a_profile_is_two_numbers(session, size):
+    with pytest.raises(TypeError, match=r"size must be \(height, width\), got"):
+        session.profile(1, size)
+
+
 def test_profile_names_every_step(session):
     steps = session.profile(repeats=2, size=(64, 96))
     assert steps[0].name == "stem"

@@ -61,6 +61,7 @@ def library() -> ctypes.CDLL:
 
 
 def library_version() -> str:
+    """Of the C library, as its `mvf_version` says."""
     return library().mvf_version().decode()
 
 

@@ -244,7 +244,10 @@ class Session:
 
         Raises:
             ValueError: `repeats` or a size below 1.
+            TypeError: a size that is not two numbers.
         """
+        if size is not None and (not isinstance(size, tuple | list) or len(size) != 2):
+            raise TypeError(f"size must be (height, width), got {size!r}")
         height, width = size or self.input_size
         image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
         tensors = self._engine.shapes(height, width)["tensors"]
@@ -273,6 +276,7 @@ class Session:
 
     @property
     def config(self) -> ModelConfig:
+        """The variant that the checkpoint holds."""
         return self._config
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -43,11 +43,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Image.Im
     if isinstance(source, str | os.PathLike):
         return _from_path(source, max_pixels)
     if hasattr(source, "read"):
-        content = source.read()
+        content = None if isinstance(source, TextIOBase) else source.read()
         if not isinstance(content, bytes):
-            raise TypeError(
-                f"an image stream must give bytes, got {type(content).__name__}; open it with 'rb'"
-            )
+            given = "text" if content is None else type(content).__name__
+            raise TypeError(f"an image stream must give bytes, got {given}; open it with 'rb'")
         return _from_stream(BytesIO(content), describe_source(source), max_pixels)
     raise TypeError(
         f"cannot read an image from {type(source).__name__}; "

@@ -69,7 +69,8 @@ def preprocess_one(
 
     Raises:
         ValueError: an image that cannot be read or is too long and thin; an `out` that does not fit.
-        TypeError, FileNotFoundError: see `load_image`.
+        TypeError: an `out` that is no array; see `load_image`.
+        FileNotFoundError: see `load_image`.
     """
     rgb = load_image(image, max_pixels=max_pixels)
     height, width = preprocessing.resized_size(rgb.height, rgb.width)
@@ -101,6 +102,8 @@ def _prepared(image: Image.Image, rule: Preprocessing, out: np.ndarray | None) -
     shape = (3, *(rule.crop_size or resized))
     if out is None:
         out = np.empty(shape, np.float32)
+    elif not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, float32 {list(shape)}, got {type(out).__name__}")
     elif out.shape != shape or out.dtype != np.float32:
         raise ValueError(f"out must be float32 {list(shape)}, got {out.dtype} {list(out.shape)}")
     pixels = _shared_pixels(image)

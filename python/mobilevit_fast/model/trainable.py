@@ -39,6 +39,7 @@ class ModuleConfig(ModelConfig):
 
     @property
     def num_labels(self) -> int:
+        """The classes, by the name that transformers has for their number."""
         return self.num_classes
 
     def plain(self) -> ModelConfig:
@@ -46,9 +47,11 @@ class ModuleConfig(ModelConfig):
         return ModelConfig(**_values(self))
 
     def to_dict(self) -> dict[str, Any]:
+        """As `config.json` holds it."""
         return {"model_type": self.model_type, **asdict(self), "id2label": self.id2label}
 
     def to_json_string(self) -> str:
+        """The text of a `config.json`."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def __eq__(self, other: object) -> bool:
@@ -136,6 +139,7 @@ class CheckpointedBlocks(nn.Module):
         self.gradient_checkpointing_enable(activation_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_disable(self) -> None:
+        """Keep what every block computes until its gradient again."""
         for block in self._blocks():
             block.recompute = False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 
 from mobilevit_fast.quantization.observer import OBSERVERS, Observer
 
@@ -65,7 +67,10 @@ class StaticInt8:
 
     def __post_init__(self) -> None:
         _check_observer(self.observer)
-        object.__setattr__(self, "keep", tuple(self.keep))
+        keep = _as_tuple("keep", self.keep)
+        if not all(isinstance(name, str) and name for name in keep):
+            raise TypeError(f"keep must hold names of layers, got {self.keep!r}")
+        object.__setattr__(self, "keep", keep)
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,12 @@ class Mixed:
     correct_bias: bool = True
 
     def __post_init__(self) -> None:
-        bits = tuple(sorted(set(self.bits)))
-        if not bits or not set(bits) <= {4, 8, 16}:
+        bits = _as_tuple("bits", self.bits)
+        if not bits or any(width not in (4, 8, 16) for width in bits):
             raise ValueError(f"bits must be some of 4, 8 and 16, got {self.bits!r}")
-        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "bits", tuple(sorted(set(bits))))
         _check_observer(self.observer)
-        if self.max_loss is not None and not 0 <= self.max_loss <= 1:
+        if self.max_loss is not None and not (isinstance(self.max_loss, Real) and 0 <= self.max_loss <= 1):
             raise ValueError(f"max_loss must be a share of 1, such as 0.01, got {self.max_loss!r}")
         if self.max_bytes is not None:
             _check_count("max_bytes", self.max_bytes)
@@ -108,6 +113,12 @@ Recipe = HalfPrecision | WeightOnly | DynamicInt8 | StaticInt8 | Mixed
 def make_observer(observer: str | Observer) -> Observer:
     """The observer that a recipe names or holds."""
     return OBSERVERS[observer]() if isinstance(observer, str) else observer
+
+
+def _as_tuple(field: str, value: object) -> tuple:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{field} must be a tuple, such as ({value!r},), got {value!r}")
+    return tuple(value)
 
 
 def _check_choice(field: str, value: object, known: tuple) -> None:

@@ -92,7 +92,10 @@ class _Search:
             else:
                 low = middle + 1
         if self._size(low) > budget:
-            raise ValueError(f"max_bytes is {budget}; with bits {self._recipe.bits} it is {self._size(low)}")
+            raise ValueError(
+                f"the file is to have at most {budget} bytes; with bits {self._recipe.bits} it has at least "
+                f"{self._size(low)}: allow fewer bits, or set max_bytes or max_loss"
+            )
         return low
 
     def last_within(self, loss: float) -> int:

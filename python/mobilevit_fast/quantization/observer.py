@@ -34,7 +34,9 @@ class Distribution:
 class Observer(Protocol):
     """Chooses grids."""
 
-    def choose(self, distribution: Distribution, kind: Kind) -> Grid: ...
+    def choose(self, distribution: Distribution, kind: Kind) -> Grid:
+        """The grid of that kind for values of that distribution."""
+        ...
 
 
 @dataclass(frozen=True)

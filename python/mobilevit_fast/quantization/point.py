@@ -77,6 +77,7 @@ class Point(nn.Module):
 
     @property
     def grid(self) -> Grid:
+        """Scale and zero point as they are now; setting it forgets what was learned of them."""
         return Grid(float(self.step()), int(self.zero_point))
 
     @grid.setter

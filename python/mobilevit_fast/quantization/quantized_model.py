@@ -76,14 +76,17 @@ class QuantizedModel:
 
     @property
     def preprocessing(self) -> Preprocessing:
+        """The rule of the images that it answers."""
         return self.network.preprocessing
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """One name a class."""
         return self.network.labels
 
     @property
     def report(self) -> Report:
+        """What became of each layer, and the sizes of the files before and after."""
         checkpoint = self.checkpoint()
         return Report(
             recipe=checkpoint.recipe,

@@ -131,8 +131,10 @@ def _from_transformers(module: nn.Module, config: ModelConfig) -> tuple[tuple[st
 
 
 def _check_array(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 4 or array.shape[1] != 3:
-        raise ValueError(f"a calibration array must be [N, 3, H, W], got {list(array.shape)}")
+    if array.ndim != 4 or array.shape[1] != 3 or not array.size:
+        raise ValueError(
+            f"a calibration array must be [N, 3, H, W] of at least one pixel, got {list(array.shape)}"
+        )
     if not np.isfinite(array).all():
         raise ValueError("the calibration array has values that are not finite")
     return np.ascontiguousarray(array, np.float32)
