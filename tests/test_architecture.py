@@ -48,7 +48,7 @@ PYTHON_MAY_USE = {
     "benchmark": RUNTIME | {"session"},
     "serve": LEAVES | {"decode_ahead", "session"},
     "offline": LEAVES | {"session"},
-    "integrations": {"session", "serve"},
+    "integrations": LEAVES | {"session", "serve"},
     "ops": LEAVES | {"_C"},
     "model": RUNTIME | {"cuda", "ops"},
     "evaluation": LEAVES | {"decode_ahead"},
