@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,23 @@ def test_bad_usage_exits_with_2(arguments, capsys):
         cli.main(arguments)
     assert exit_.value.code == 2
     assert "usage: mobilevit-fast" in capsys.readouterr().err
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert re.fullmatch(r"mobilevit-fast \S+\n", capsys.readouterr().out)
+
+
+def test_the_version_of_sources_that_were_never_installed(capsys, monkeypatch):
+    def not_found(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_found)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert (exit_.value.code, capsys.readouterr().out) == (0, "mobilevit-fast 0+source\n")
 
 
 def test_classify_prints_the_labels_of_a_photograph(capsys, model, folder):

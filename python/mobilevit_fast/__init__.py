@@ -46,9 +46,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("mobilevit_fast")
+        try:
+            return version("mobilevit_fast")
+        except PackageNotFoundError:
+            # It runs from its sources and was never installed.
+            return "0+source"
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -132,6 +132,19 @@ def test_bad_usage_exits_with_2_and_says_why(capsys, monkeypatch, arguments, mes
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x00secret", "token.bin' holds no token"), (b"one\ntwo\n", "one line"), (b"\n", "not empty")],
+)
+def test_a_file_that_holds_no_token_exits_with_2_and_says_why(capsys, tmp_path, content, message):
+    path = tmp_path / "token.bin"
+    path.write_bytes(content)
+    assert cli.main(["serve", "--token-file", str(path)]) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "secret" not in errors
+
+
 def test_a_port_that_is_taken_exits_with_2(capsys, monkeypatch):
     monkeypatch.setattr("mobilevit_fast.serve.logs.start_logging", lambda: None)
     with socket.socket() as taken:

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
+import mobilevit_fast
 from mobilevit_fast import _C
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_json, positive
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
         options,
     )
     try:
-        server = make_server(create_app(models, settings, _version()), models, settings)
+        server = make_server(create_app(models, settings, mobilevit_fast.__version__), models, settings)
         listener = server.bind()
         print(announce(server, models, arguments.json), flush=True)
         server.run(sockets=[listener])
@@ -182,14 +182,10 @@ def _plain_name(source: str) -> str:
     return name.removesuffix(".safetensors").removesuffix(".bin").removesuffix(".pt")
 
 
-def _version() -> str:
-    try:
-        return metadata.version("mobilevit_fast")
-    except metadata.PackageNotFoundError:
-        return "0+source"
-
-
 def _token(file: Path | None) -> str | None:
     if file is not None:
-        return file.read_text(encoding="utf-8").strip()
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise ValueError(f"{str(file)!r} holds no token: it is not text, but one line of it is") from None
     return os.environ.get(TOKEN_VARIABLE)
