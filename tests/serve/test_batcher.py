@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import tracemalloc
 import weakref
 from concurrent.futures import CancelledError, wait
 
@@ -68,6 +69,13 @@ def test_every_kind_of_image_is_taken(session, tmp_path):
     with Batcher(session) as batcher:
         for image in (tmp_path / "a.png", red_png(5), Image.fromarray(array), array, red_tensor(5)):
             assert best(batcher.submit(image)) == 5
+
+
+def test_a_batch_of_images_in_one_array(session):
+    arrays = np.zeros((3, 8, 8, 3), np.uint8)
+    arrays[..., 0] = np.array([5, 6, 7])[:, None, None]
+    with Batcher(session) as batcher:
+        assert [answer[0].index for answer in batcher.classify(arrays)] == [5, 6, 7]
 
 
 def test_no_answer_is_swapped_between_many_threads(session):
@@ -305,6 +313,7 @@ def test_an_error_in_a_list_cancels_the_rest(session):
     [
         ({"max_batch": 0}, ValueError),
         ({"max_batch": 1.5}, TypeError),
+        ({"max_batch": 10**6}, ValueError),
         ({"queue": 0}, ValueError),
         ({"decoders": 0}, ValueError),
         ({"max_delay_ms": -1}, ValueError),
@@ -317,6 +326,19 @@ def test_an_error_in_a_list_cancels_the_rest(session):
 def test_settings_out_of_range_are_refused(session, arguments, error):
     with pytest.raises(error, match=next(iter(arguments))):
         Batcher(session, **arguments)
+
+
+def test_measuring_takes_memory_for_the_batches_that_are_measured_alone():
+    session = ColourSession(image_ms=50)
+    session.input_size = (1024, 1024)
+    tracemalloc.start()
+    try:
+        Batcher(session, max_batch=4096).close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 30
+    assert max(len(batch) for batch in session.batches) <= 8
 
 
 def test_requests_out_of_range_are_refused(session):

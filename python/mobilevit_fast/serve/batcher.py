@@ -17,7 +17,7 @@ import numpy as np
 
 from mobilevit_fast.arguments import check_count
 from mobilevit_fast.decode_ahead import DECODING_THREADS
-from mobilevit_fast.image import MAX_PIXELS, ImageSource, preprocess_one
+from mobilevit_fast.image import MAX_PIXELS, ImageSource, image_list, preprocess_one
 from mobilevit_fast.predictions import Prediction
 from mobilevit_fast.serve.errors import ClosedError, DeadlineError, QueueFullError
 from mobilevit_fast.serve.latency_curve import LatencyCurve
@@ -29,6 +29,10 @@ from mobilevit_fast.session import Session
 
 _MEASURING_MS = 500
 """Longest time that making a batcher spends on the latency curve."""
+
+
+_MOST_IMAGES = 4096
+"""Of a batch: beyond a few dozen an image costs the same, and each size has a place in the latency curve."""
 
 
 class Batcher:
@@ -46,7 +50,7 @@ class Batcher:
 
     Args:
         session: the model. It stays usable, and stays open when the batcher is closed.
-        max_batch: most images that run together.
+        max_batch: most images that run together, 4096 at most.
         max_delay_ms: longest that a decoded image waits for others, which are being decoded, while the engine
             is free.
         queue: most images that are accepted and not answered; further ones are refused at once.
@@ -74,6 +78,10 @@ class Batcher:
             raise TypeError(f"a Batcher takes a Session, got {type(session).__name__}")
         for name, value in (("max_batch", max_batch), ("queue", queue), ("max_pixels", max_pixels)):
             check_count(name, value)
+        if max_batch > _MOST_IMAGES:
+            raise ValueError(
+                f"max_batch must be at most {_MOST_IMAGES}, got {max_batch}; larger batches gain nothing"
+            )
         _check_milliseconds("max_delay_ms", max_delay_ms)
         if target_p99_ms is not None:
             _check_milliseconds("target_p99_ms", target_p99_ms)
@@ -86,7 +94,7 @@ class Batcher:
         self._policy = BatchPolicy(self._curve, max_batch, max_delay_ms, target_p99_ms)
         self._queue = RequestQueue(queue, ahead=2 * max_batch + decoders)
         self._order = itertools.count()
-        self._measure(max_batch, target_p99_ms)
+        self._measure(target_p99_ms)
         names = [*("decode" for _ in range(decoders)), "engine"]
         # Daemons, so that a program whose batcher was forgotten can end; `close` is called at the end.
         self._threads = [
@@ -167,10 +175,9 @@ class Batcher:
     def classify(self, images: ImageSource | Sequence[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
         """As `Session.classify`, through the queue, waiting for room where there is none."""
         check_count("top_k", top_k)
-        sources = list(images) if isinstance(images, list | tuple) else [images]
         futures: list[Future[Answer]] = []
         try:
-            for image in sources:
+            for image in image_list(images):
                 futures.append(self.submit(image, block=True))
             return [future.result().predictions(top_k) for future in futures]
         finally:
@@ -206,13 +213,19 @@ class Batcher:
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self.close(drain=kind is None)
 
-    def _measure(self, max_batch: int, target_ms: float | None) -> None:
+    def _measure(self, target_ms: float | None) -> None:
         height, width = self._session.input_size
-        images = np.zeros((max_batch, 3, height, width), np.float32)
+        images = np.zeros((1, 3, height, width), np.float32)
+
+        def run(size: int) -> None:
+            # Grown as far as the budget reaches: the largest batch may need more memory than there is.
+            nonlocal images
+            if size > len(images):
+                images = np.zeros((size, *images.shape[1:]), np.float32)
+            self._session.run(images[:size])
+
         most = float("inf") if target_ms is None else target_ms
-        self._curve.measure(
-            lambda size: self._session.run(images[:size]), budget_ms=_MEASURING_MS, most_ms=most
-        )
+        self._curve.measure(run, budget_ms=_MEASURING_MS, most_ms=most)
 
     def _decode_images(self) -> None:
         while (request := self._queue.take_waiting()) is not None:
