@@ -37,6 +37,10 @@ def tensor_input(**changes):
     return {"name": "pixel_values", "datatype": "FP32", "shape": shape, "data": data.tolist()} | changes
 
 
+def bytes_of_pixels(data):
+    return {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": data}
+
+
 def infer(server, document, rest=b"", path=INFER):
     head = json.dumps(document).encode()
     headers = {"Inference-Header-Content-Length": str(len(head))} if rest else {}
@@ -149,10 +153,17 @@ def test_binary_images_and_binary_output_for_all(server):
         ({"inputs": [tensor_input(data=["x"])]}, "not FP32 numbers"),
         ({"inputs": [tensor_input(data=[[1], [1, 2]])]}, "not FP32 numbers"),
         ({"inputs": [tensor_input(data={"a": 1})]}, "not FP32 numbers"),
-        (
-            {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 256]}]},
-            "from 0 to 255",
-        ),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, float("nan")])]}, "finite FP32 numbers"),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, float("inf")])]}, "finite FP32 numbers"),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, 1e39])]}, "finite FP32 numbers"),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, 10**400])]}, "not FP32 numbers"),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, "3"])]}, "expected int or float, got str"),
+        ({"inputs": [tensor_input(shape=[1, 3, 1, 1], data=[1, 2, None])]}, "got NoneType"),
+        ({"inputs": [bytes_of_pixels([1, 2, 256])]}, "from 0 to 255"),
+        ({"inputs": [bytes_of_pixels([1, 2, -1])]}, "from 0 to 255"),
+        ({"inputs": [bytes_of_pixels([1.7, "2", True])]}, "expected int, got bool, float, str"),
+        ({"inputs": [bytes_of_pixels([1, 2, True])]}, "not UINT8 numbers: expected int, got bool"),
+        ({"inputs": [bytes_of_pixels([1, 2, 3.5])]}, "not UINT8 numbers: expected int, got float"),
         ({"inputs": [image_input()], "outputs": {"name": "logits"}}, "must be a list"),
         ({"inputs": [image_input()], "outputs": [{"name": "boxes"}]}, "'logits' or 'scores'"),
         ({"inputs": [image_input()], "parameters": []}, None),
@@ -184,6 +195,24 @@ def test_bytes_that_do_not_fit_are_refused(server):
     assert server.post(INFER, b"no json").status == 400
     assert server.post(INFER, b"[" * 100_000).status == 400
     assert infer(server, {"inputs": [image_input()]}, path="/v2/models/none/infer").status == 404
+
+
+def test_numbers_that_are_not_finite_are_refused_as_bytes_too(server):
+    content = np.array([1, 2, np.nan], "<f4").tobytes()
+    tensor = tensor_input(shape=[1, 3, 1, 1], parameters={"binary_data_size": len(content)})
+    reply = infer(server, {"inputs": [tensor]}, content)
+    assert reply.status == 400
+    assert "finite FP32 numbers" in reply.json["error"]
+
+
+@pytest.mark.parametrize("output", ["logits", "scores"])
+def test_an_answer_that_json_cannot_hold_is_a_problem(output):
+    session = ColourSession()
+    session.run = lambda pixels: np.full((len(pixels), 256), np.inf, np.float32)
+    with serving({"colours": lambda: session}) as running:
+        reply = infer(running, {"inputs": [image_input()], "outputs": [{"name": output}]})
+        assert reply.status == 500
+        assert "model 'colours' gave no finite answer" in reply.json["error"]
 
 
 def test_one_bad_image_fails_the_whole_request(server):

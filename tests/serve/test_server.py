@@ -63,6 +63,32 @@ def test_files_of_a_form_are_answered_one_by_one_and_bad_ones_named(server):
     assert "not an image" in bad["error"]["detail"]
 
 
+def test_media_types_have_no_case(server):
+    body, headers = multipart([("a.png", red_png(30))])
+    headers["Content-Type"] = headers["Content-Type"].replace("multipart/form-data", "Multipart/Form-Data")
+    reply = server.post("/classify", body, headers)
+    assert reply.status == 200, reply.body
+    assert reply.json["images"][0]["predictions"][0]["index"] == 30
+
+
+class BlindSession(ColourSession):
+    """Its logits are not finite, as those of a model with a weight that is not."""
+
+    def run(self, pixels):
+        return np.full((len(pixels), len(self.labels)), np.nan, np.float32)
+
+
+def test_a_model_without_finite_answers_is_told_as_its_own_fault():
+    with serving({"blind": BlindSession}) as running:
+        for path in ("/classify", "/saliency"):
+            detail = problem(running.post(path, red_png(20)), 500)
+            assert "model 'blind' gave no finite answer" in detail
+        body, headers = multipart([("a.png", red_png(30))])
+        [image] = running.post("/classify", body, headers).json["images"]
+        assert image["error"]["status"] == 500
+        assert "no finite answer" in image["error"]["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
@@ -257,6 +283,14 @@ def test_an_answer_that_takes_too_long_is_given_up():
         thread.join(LONG)
 
 
+def test_all_that_one_request_asks_shares_one_limit():
+    # Each group of covered copies is within the limit; all of them together are far beyond it.
+    session = ColourSession(fixed_ms=200)
+    with serving({"slow": lambda: session}, request_timeout_s=1.0) as running:
+        assert "allowed" in problem(running.post("/saliency?grid=24", red_png(20)), 504)
+        assert sum(map(len, session.batches)) < 24 * 24
+
+
 def test_a_stuck_engine_does_not_keep_clients_forever(monkeypatch):
     monkeypatch.setattr("mobilevit_fast.serve.asking._GRACE_S", 0.1)
     with serving(request_timeout_s=0.1) as running:
@@ -374,6 +408,9 @@ def test_shutting_down_answers_what_was_accepted():
         ({"port": 70000}, "port"),
         ({"token": ""}, "token"),
         ({"token": "a b"}, "token"),
+        ({"token": "a\nb"}, "token"),
+        ({"token": "a\x00b"}, "token"),
+        ({"token": "\u00e9"}, "token"),
         ({"max_body_bytes": 0}, "max_body_bytes"),
         ({"request_timeout_s": 0}, "request_timeout_s"),
         ({"drain_s": -1}, "drain_s"),

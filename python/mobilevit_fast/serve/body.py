@@ -92,6 +92,11 @@ async def discard(receive: Receive, settings: ServerSettings) -> None:
         more = message.get("more_body", False)
 
 
+def is_form(headers: Headers) -> bool:
+    """Whether the body is a multipart form, by its media type, whatever the case of its letters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data"
+
+
 async def files_of(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
     """(name, content) of the files in a multipart body.
 

@@ -48,6 +48,8 @@ def problem_from(error: Exception) -> Problem:
         return Problem(503, "the server is shutting down", headers={"Retry-After": "5"}, close=True)
     if isinstance(error, ValueError | TypeError):
         return Problem(422, str(error))
+    if isinstance(error, FloatingPointError):
+        return Problem(500, str(error))
     if isinstance(error, MemoryError):
         return Problem(507, "the image needs more memory than there is")
     raise error

@@ -180,16 +180,33 @@ def _array(tensor: _Tensor) -> np.ndarray:
     if tensor.size is not None:
         if tensor.size != count * dtype.itemsize:
             raise _bad(f"shape {tensor.shape} takes {count * dtype.itemsize} bytes, got {tensor.size}")
-        return np.frombuffer(tensor.content, dtype).reshape(tensor.shape)
-    try:
-        values = np.asarray(tensor.data, np.float64 if tensor.datatype == "FP32" else np.int64).ravel()
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _bad(f"the data of '{tensor.name}' are not {tensor.datatype} numbers: {error}") from error
+        values = np.frombuffer(tensor.content, dtype)
+    else:
+        values = _numbers(tensor, dtype)
     if values.size != count:
         raise _bad(f"'{tensor.name}' has shape {tensor.shape} and {values.size} numbers")
-    if dtype.kind == "u" and not (values.min() >= 0 and values.max() <= 255):
+    if not np.isfinite(values).all():
+        raise _bad(f"the data of '{tensor.name}' must be finite {tensor.datatype} numbers")
+    return values.reshape(tensor.shape)
+
+
+def _numbers(tensor: _Tensor, dtype: np.dtype) -> np.ndarray:
+    """The data in JSON, flat; infinite where a number is too large for `dtype`."""
+    accepted = (int,) if dtype.kind == "u" else (int, float)
+    try:
+        # As objects: numpy would make numbers of true and of "2", and bytes of 1.7.
+        values = np.asarray(tensor.data, object).ravel()
+        others = {type(value) for value in values} - {*accepted}
+        if others:
+            found = ", ".join(sorted(kind.__name__ for kind in others))
+            raise ValueError(f"expected {' or '.join(kind.__name__ for kind in accepted)}, got {found}")
+        wide = values.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _bad(f"the data of '{tensor.name}' are not {tensor.datatype} numbers: {error}") from error
+    if dtype.kind == "u" and wide.size and not (wide.min() >= 0 and wide.max() <= 255):
         raise _bad(f"the data of '{tensor.name}' must be from 0 to 255")
-    return values.astype(dtype).reshape(tensor.shape)
+    with np.errstate(over="ignore"):
+        return wide.astype(dtype)
 
 
 def _elements(content: bytes) -> list[bytes]:

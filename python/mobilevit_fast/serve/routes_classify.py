@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from mobilevit_fast.serve.asking import Asker
-from mobilevit_fast.serve.body import files_of, read_body
+from mobilevit_fast.serve.body import files_of, is_form, read_body
 from mobilevit_fast.serve.models import ServedModel
 from mobilevit_fast.serve.problems import Problem, problem_from
 from mobilevit_fast.serve.request import Answer
@@ -50,8 +50,8 @@ def classify_routes(asker: Asker) -> APIRouter:
     ) -> dict[str, Any]:
         chosen = asker.model(model)
         body = await read_body(request, asker.settings)
-        options = {"priority": priority, "timeout_ms": timeout_ms}
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        options = {"began": time.perf_counter(), "priority": priority, "timeout_ms": timeout_ms}
+        if not is_form(request.headers):
             [answer] = await asker.ask(request, chosen, [body], **options)
             return _origin(chosen) | _described(answer, top_k)
         files = await files_of(request.headers, body)
@@ -79,13 +79,13 @@ def classify_routes(asker: Asker) -> APIRouter:
             )
         except (ValueError, TypeError) as error:
             raise problem_from(error) from error
-        [whole] = await asker.ask(request, chosen, [prepared.pixels])
+        [whole] = await asker.ask(request, chosen, [prepared.pixels], began=began)
         shown = int(np.argmax(whole.logits)) if index is None else index
         if shown >= len(whole.labels):
             raise Problem(422, f"the model has {len(whole.labels)} classes; there is no number {shown}")
         copies, odds = covered(prepared.pixels, grid), []
         while batch := list(itertools.islice(copies, _AT_ONCE)):
-            answers = await asker.ask(request, chosen, batch, priority=-1)
+            answers = await asker.ask(request, chosen, batch, began=began, priority=-1)
             odds += [_log_odds(answer, shown) for answer in answers]
         map_ = importance(_log_odds(whole, shown), np.array(odds).reshape(grid, grid))
         return _origin(chosen) | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from fastapi import APIRouter
@@ -74,6 +75,7 @@ def infer_routes(asker: Asker, guard: Guard, version: str) -> APIRouter:
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         model = asker.model(name, version)
         body = await read_body(request, asker.settings)
+        began = time.perf_counter()
         arguments = (body, request.headers.get(_HEADER_LENGTH), asker.settings.max_images)
         parsed = (
             await asyncio.to_thread(parse_request, *arguments)
@@ -81,7 +83,12 @@ def infer_routes(asker: Asker, guard: Guard, version: str) -> APIRouter:
             else parse_request(*arguments)
         )
         answers = await asker.ask(
-            request, model, parsed.images, priority=parsed.priority, timeout_ms=parsed.timeout_ms
+            request,
+            model,
+            parsed.images,
+            began=began,
+            priority=parsed.priority,
+            timeout_ms=parsed.timeout_ms,
         )
         if len({len(answer.logits) for answer in answers}) > 1:
             raise Problem(503, "the model was replaced by another meanwhile; send the request again")
