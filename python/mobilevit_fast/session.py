@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,11 +124,13 @@ class Session:
             self._precision = choose_precision(checkpoint, precision)
             plan = lower_to_plan(checkpoint, self._precision, self.is_channel_order_folded)
             kernels = kernels_for(self._precision)
-            self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
+            with _naming(checkpoint.source):
+                self._engine = _C.Engine(plan, isa=isa, threads=threads, precision=kernels)
         else:
             self._precision = choose_device_precision(checkpoint, precision, threads, isa)
             plan = lower_to_plan(checkpoint, "fp32", self.is_channel_order_folded)
-            self._engine = cuda.DeviceEngine(plan, kernels_for(self._precision), number)
+            with _naming(checkpoint.source):
+                self._engine = cuda.DeviceEngine(plan, kernels_for(self._precision), number)
         on_device = isinstance(self._engine, cuda.DeviceEngine)
         self._device_images = DeviceImages(self._engine, self._preprocessing) if on_device else None
         self._step_outputs = [step["output"] for step in plan["steps"]]
@@ -334,6 +337,17 @@ def _restored(
     return Session(
         source, precision=precision, threads=threads, isa=isa, device=device, channel_order=channel_order
     )
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """What is wrong with a plan names the file that has it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not str(error).startswith("plan["):
+            raise
+        raise ValueError(f"{source!r}: {error}") from error
 
 
 def _reorder(preprocessing: Preprocessing, channel_order: str | None) -> Preprocessing:

@@ -10,6 +10,7 @@ from mobilevit_fast import _C
 from mobilevit_fast.benchmark.random_weights import random_images
 from mobilevit_fast.c_library import CModel
 from mobilevit_fast.export import export
+from mobilevit_fast.weights import load_runnable, save_native
 
 RECIPES = {
     "int8": mvf.StaticInt8(),
@@ -72,3 +73,16 @@ def test_an_export_is_no_source(tmp_path, checkpoint):
     export(checkpoint, "native", tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="made to run; this needs the checkpoint"):
         export(tmp_path / "a.safetensors", "native", tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("stride", [3, 1.5, "1"])
+def test_a_plan_that_cannot_run_names_the_file(tmp_path, checkpoint, stride):
+    path = tmp_path / "a.safetensors"
+    export(checkpoint, "native", path)
+    model = load_runnable(path)
+    model.plan["steps"][0]["conv"]["stride"] = stride
+    save_native(path, model, (96, 96))
+    with pytest.raises(ValueError, match=r"a\.safetensors': plan\['steps'\]\[0\].*stride"):
+        mvf.Session(path)
+    with pytest.raises(ValueError, match="threads must be"):
+        mvf.Session(path, threads=0)
