@@ -64,6 +64,51 @@ def test_a_torch_module_serves(data):
     assert evaluate(Module(), data).top1 == 0.5
 
 
+@pytest.mark.parametrize("is_optimized", [False, True])
+@pytest.mark.parametrize("name", ["bfloat16", "float64"])
+def test_a_torch_module_gets_images_of_its_own_type(data, name, is_optimized):
+    torch = pytest.importorskip("torch")
+    from mobilevit_fast import create_model, optimize
+
+    rule = Preprocessing(shortest_edge=32, crop_size=(32, 32), channel_order="RGB")
+    model = create_model("mobilevit_xxs", num_classes=12).eval()
+    # One answer stands far above the others, so that no rounding changes it.
+    torch.nn.init.zeros_(model.classifier.weight)
+    torch.nn.init.constant_(model.classifier.bias[3:4], 1)
+    if is_optimized:
+        model = optimize(model)
+    result = evaluate(model.to(getattr(torch, name)), data, preprocessing=rule, labels=LABELS)
+    assert result.confusion[:, 3].sum() == 6
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_no_answers(data, value, monkeypatch, capsys):
+    class Broken(Reader):
+        source, precision, isa = "broken", "fp32", "none"
+
+        def run(self, pixels):
+            logits = super().run(pixels)
+            logits[pixels[:, 0, 0, 0] * 255 > 2.5, 7] = value
+            return logits
+
+    expected = "the logits of 1 of the first 4 images are not finite, the first of image 3: .*try fp32"
+    with pytest.raises(FloatingPointError, match=expected):
+        evaluate(Broken(), data, batch_size=4)
+    assert evaluate(Broken(), data.subset(np.arange(3))).top1 == 1 / 3
+
+    from mobilevit_fast import cli
+    from mobilevit_fast.cli import evaluate as command
+
+    monkeypatch.setattr(command, "open_session", lambda source, arguments: Broken())
+    monkeypatch.setattr(command, "evaluate", lambda session, source, **options: evaluate(session, data))
+    assert cli.main(["evaluate", "broken", "data"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(
+        "mobilevit-fast: error: the logits of 3 of the first 6 images are not finite"
+    )
+
+
 def test_progress_sees_every_batch(data):
     seen = []
 
@@ -80,6 +125,9 @@ def test_mistakes_are_named(data):
         evaluate(type("Bare", (), {"run": None})(), data)
     with pytest.raises(ValueError, match="limit must be a positive whole number, got 0"):
         evaluate(Reader(), data, limit=0)
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+            evaluate(Reader(), data, batch_size=batch_size)
     with pytest.raises(TypeError, match="a model must be a Session or a torch module, got int"):
         evaluate(3, data, preprocessing=RULE, labels=LABELS)
     broken = Dataset([b"no image"], np.array([0]), None, "pictures")

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; the interpreter's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except (ValueError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         complain(error)
         return BAD_INPUT
     except KeyboardInterrupt:

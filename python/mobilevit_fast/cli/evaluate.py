@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         result.plot(arguments.plot)
     if arguments.json:
-        print(json.dumps({"model": session.source} | to_data(result), indent=2))
+        print(json.dumps({"model": session.source} | to_data(result), indent=2, allow_nan=False))
     else:
         print(f"{session.source}: {session.precision}, {session.isa}\n{describe(result)}")
     return OK

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
 from mobilevit_fast.image import Preprocessing
@@ -111,7 +112,8 @@ def evaluate(
     """Run a model on labelled images.
 
     Args:
-        model: a `Session`, or a torch module of this project, transformers or timm, in eval mode.
+        model: a `Session`, or a torch module of this project, transformers or timm, in eval mode, on any
+            device and of any floating dtype.
         dataset: what `load_dataset` reads.
         limit: use so many images only, spread evenly over the data set.
         batch_size: images that run together.
@@ -120,6 +122,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError, ValueError, TypeError: a data set, image or model that does not serve; named.
+        FloatingPointError: logits that are not finite, which rank no class before another.
     """
     preprocessing = preprocessing or getattr(model, "preprocessing", None)
     labels = labels or getattr(model, "labels", None)
@@ -130,6 +133,7 @@ def evaluate(
         )
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ValueError(f"limit must be a positive whole number, got {limit!r}")
+    check_count("batch_size", batch_size)
     data = load_dataset(dataset)
     data = data.head(limit) if limit else data
     wanted = data.labels_for(labels)
@@ -144,12 +148,24 @@ def evaluate(
             if error is not None:
                 raise error
         logits = predict(batch.pixels)
+        _check_finite(logits, done)
         truth = wanted[done : done + len(logits)]
         best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
         np.add.at(confusion, (truth, best[:, 0]), 1)
         in_top5 += int((best == truth[:, None]).any(axis=1).sum())
         done += len(logits)
     return Evaluation(float(np.trace(confusion)) / done, in_top5 / done, confusion, tuple(labels), done)
+
+
+def _check_finite(logits: np.ndarray, done: int) -> None:
+    """Raises FloatingPointError for logits [N, classes], after `done` images, that are not finite."""
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(bad):
+        raise FloatingPointError(
+            f"the logits of {len(bad)} of the first {done + len(logits)} images are not finite, the first of "
+            f"image {done + bad[0]}: the model has weights that are not finite, or values too large for its "
+            "precision; try fp32, or another checkpoint"
+        )
 
 
 def _predictor(model: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -160,9 +176,12 @@ def _predictor(model: Any) -> Callable[[np.ndarray], np.ndarray]:
         raise TypeError(f"a model must be a Session or a torch module, got {type(model).__name__}")
     import torch
 
+    parameters = getattr(model, "parameters", tuple)()
+    like = next((weight for weight in parameters if weight.is_floating_point()), torch.empty(0))
+
     def predict(pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            answer = model(torch.from_numpy(pixels))
-        return getattr(answer, "logits", answer).numpy()
+            answer = model(torch.from_numpy(pixels).to(like))
+        return getattr(answer, "logits", answer).float().cpu().numpy()
 
     return predict
