@@ -1,10 +1,15 @@
 """Layers quantised one at a time."""
 
+import json
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_fast import Dataset, sensitivity
+from mobilevit_fast import Dataset, cli, sensitivity
+from mobilevit_fast.cli import sensitivity as command
+from mobilevit_fast.quantization import LayerSensitivity, Sensitivity
 from mobilevit_fast.weights import layer_shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore:only 12 calibration images")
@@ -83,3 +88,19 @@ def test_one_number_of_bits_needs_no_sequence(checkpoint, images):
 def test_other_bits_are_refused(checkpoint, images, bits):
     with pytest.raises(ValueError, match="bits must be 8, 4 or both"):
         sensitivity(checkpoint, images, bits=bits)
+
+
+def test_logits_that_are_not_finite_tell_nothing(checkpoint, images):
+    broken = {**checkpoint.tensors, "classifier.bias": np.full(10, np.nan, np.float32)}
+    with pytest.raises(FloatingPointError, match="logits of 12 of 12 images are not finite with the float"):
+        sensitivity(replace(checkpoint, tensors=broken), images)
+
+
+def test_the_ratio_to_no_error_is_null_in_json(monkeypatch, capsys):
+    row = LayerSensitivity("stem", 8, 432, float("inf"), 0.0, 0.0)
+    monkeypatch.setattr(command, "read_calibration", lambda data, limit: data)
+    monkeypatch.setattr(command.mvf, "sensitivity", lambda *given, **options: Sensitivity((row,)))
+    assert cli.main(["sensitivity", "model", "data", "--json"]) == 0
+    text = capsys.readouterr().out
+    assert "Infinity" not in text
+    assert json.loads(text)[0] == {**asdict(row), "sqnr": None}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mobilevit_fast as mvf
 from mobilevit_fast.cli.calibration import collecting_warnings, read_calibration
@@ -14,6 +16,9 @@ from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.pictures import check_picture
+
+if TYPE_CHECKING:
+    from mobilevit_fast.quantization import Sensitivity
 
 EPILOG = """example:
   mobilevit-fast sensitivity mobilevit_xxs.cifar10 photographs/ --limit 64 --plot layers.png
@@ -43,7 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
         result = mvf.sensitivity(arguments.model, data, bits=arguments.bits, progress=show_progress)
     if arguments.plot:
         result.plot(arguments.plot)
-    print(json.dumps([asdict(row) for row in result.rows], indent=2) if arguments.json else result)
+    print(json.dumps(_to_data(result), indent=2, allow_nan=False) if arguments.json else result)
     for warning in told:
         warn(warning)
     return OK
+
+
+def _to_data(result: Sensitivity) -> list[dict[str, Any]]:
+    """The rows; no ratio to the error, which JSON has no infinity for, where there is no error."""
+    return [asdict(row) | {"sqnr": row.sqnr if math.isfinite(row.sqnr) else None} for row in result.rows]

@@ -111,6 +111,7 @@ def sensitivity(
 
     Raises:
         TypeError, ValueError, FileNotFoundError: a model or data that does not serve; other bits.
+        FloatingPointError: logits that are not finite, from which nothing can differ by more or less.
 
     Warns:
         CalibrationWarning: images that are too few, look like noise, or were prepared for another model.
@@ -143,6 +144,7 @@ def measure(
 ) -> Sensitivity:
     """As `sensitivity`, of a network that computes in float and has its grids; it stays so."""
     expected = run(network, images)
+    _check_finite(expected, "the float model")
     pairs = [(name, width) for name in network.layers for width in bits]
     steps = pairs if progress is None else progress(pairs, len(pairs), "sensitivity")
     rows = []
@@ -152,10 +154,21 @@ def measure(
         choose_scales(layer, network.second_ratio(name))
         logits = run(network, images)
         layer.format = FULL
+        _check_finite(logits, f"{name} in {width} bits")
         rows.append(
             compare(logits, expected, labels, layer=name, bits=width, parameters=layer.weight.numel())
         )
     return Sensitivity(tuple(rows))
+
+
+def _check_finite(logits: Tensor, what: str) -> None:
+    """Raises FloatingPointError for logits [N, classes] that are not finite."""
+    bad = int((~logits.isfinite().all(1)).sum())
+    if bad:
+        raise FloatingPointError(
+            f"the logits of {bad} of {len(logits)} images are not finite with {what}: weights or pixels are "
+            "not finite, or too large; take another checkpoint, or other images"
+        )
 
 
 def compare(
