@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mobilevit_fast.evaluation import Evaluation
 from mobilevit_fast.pictures import figure_class
+from mobilevit_fast.train.json_text import to_json
 from mobilevit_fast.train.preparation import Images
 from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.train.result import Finetuned
@@ -51,7 +51,7 @@ def write_report(
     }
     pictures = _draw(folder, result, history)
     _write(folder / CARD, model_card(made, source, recipe, images, pictures))
-    _write(folder / REPORT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    _write(folder / REPORT, to_json(content))
 
 
 def model_card(
@@ -119,7 +119,8 @@ def _draw(folder: Path, result: Evaluation, history: list[dict[str, Any]]) -> li
     if points:
         right.plot(*zip(*points, strict=True), label="validation", marker=".")
     left.set(xlabel="epoch", ylabel="loss")
-    left.legend()
+    if left.lines:
+        left.legend()
     right.set(xlabel="epoch", ylabel="top-1", ylim=(0, 1))
     with replacing(folder / CURVES) as temporary:
         figure.savefig(temporary, format="png")

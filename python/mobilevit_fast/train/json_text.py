@@ -1,0 +1,22 @@
+"""JSON that every reader takes: numbers that are not finite have no place in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def to_json(content: Any) -> str:
+    """Indented, with a line's end. Floats that are not finite become null, such as the length of a gradient
+    that overflowed, whose step mixed precision leaves out."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
