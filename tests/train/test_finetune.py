@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +168,42 @@ def test_a_killed_run_goes_on_to_the_numbers_of_an_unbroken_one(start, tmp_path)
     again = finetune(splits(), start, output, SMALL, resume=True)
     assert (again.evaluation.confusion == whole.evaluation.confusion).all(), "what is done is only measured"
 
+    # A model beside an unfinished training is none of it.
+    shutil.rmtree(checkpoints / "checkpoint-6")
+    finetune(splits(), start, output, SMALL, save_steps=2, resume=True)
+    assert (checkpoints / "checkpoint-6").is_dir()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.filterwarnings("ignore:only 24 calibration images")
+def test_a_finished_training_is_measured_only_with_its_own_settings(folder, start, tmp_path):
+    output = tmp_path / "out"
+    finetune(folder, start, output, changed(epochs=1), qat=WeightOnly(8))
+    before = contents(output)
+    for difference, data, recipe in (
+        ("epochs 1, now 2", folder, SMALL),
+        ("learning_rate 0.003, now 0.5", folder, changed(epochs=1, learning_rate=0.5)),
+        ("data '.*', now 'Splits'", splits(), changed(epochs=1)),
+    ):
+        with pytest.raises(ValueError, match=rf"a training with other settings \(.*{difference}"):
+            finetune(data, start, output, recipe, resume=True)
+    assert contents(output) == before
+    with pytest.raises(ValueError, match=r"roundings \{.*'bits': 8,.*, now \{.*'bits': 4,"):
+        finetune(folder, start, output, changed(epochs=1), qat=WeightOnly(4), resume=True)
+
+
+def test_a_model_that_was_not_trained_here_is_not_gone_on_with(start, tmp_path):
+    output = tmp_path / "out"
+    from_pretrained(start).save_pretrained(output)
+    (output / "README.md").write_text("mine")
+    before = contents(output)
+    with pytest.raises(ValueError, match="holds a model, but no whole checkpoint of its training"):
+        finetune(splits(), start, output, SMALL, resume=True)
+    assert contents(output) == before
+
 
 def test_nothing_is_overwritten_unasked(start, tmp_path):
     (tmp_path / "out").mkdir()
@@ -176,12 +214,14 @@ def test_nothing_is_overwritten_unasked(start, tmp_path):
         finetune(splits(), start, tmp_path / "out" / "notes.txt", SMALL)
 
 
-def test_bad_data_leaves_what_was_to_be_overwritten(start, tmp_path):
+def test_bad_data_and_arguments_leave_what_was_to_be_overwritten(start, tmp_path):
     from_pretrained(start).save_pretrained(tmp_path / "out")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    before = contents(tmp_path / "out")
     with pytest.raises(FileNotFoundError):
         finetune(tmp_path / "nowhere", start, tmp_path / "out", SMALL, force=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    with pytest.raises(ValueError, match="nope"):
+        finetune(splits(), start, tmp_path / "out", SMALL, force=True, arguments={"optim": "nope"})
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_model_may_be_overwritten_by_what_it_becomes(start, tmp_path):
@@ -311,8 +351,6 @@ def test_images_that_cannot_be_read_are_skipped_or_refused():
 
 
 def test_a_full_disk_is_told_as_such(start, tmp_path, monkeypatch):
-    import shutil
-
     from mobilevit_fast.train import disk
 
     usage = shutil.disk_usage(tmp_path)
@@ -358,8 +396,25 @@ def test_random_weights_of_a_variant(tmp_path):
         ("bad_images", "keep"),
         ("size", 8),
         ("weight_decay", -1),
+        ("learning_rate", "abc"),
+        ("learning_rate", float("inf")),
+        ("learning_rate", float("nan")),
+        ("feature_weight", float("inf")),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("seed", 1.5),
+        ("temperature", 0),
+        ("temperature", float("nan")),
+        ("soft", 1.5),
+        ("hold_out", 1),
+        ("gradient_norm", float("nan")),
     ],
 )
 def test_recipes_outside_their_ranges_are_named(field, value):
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=f"{field} must .* got {re.escape(repr(value))}"):
         Recipe(**{field: value})
+
+
+def test_the_ends_of_ranges_are_within_them():
+    recipe = Recipe(soft=1, average=0, seed=2**32 - 1, gradient_norm=float("inf"), feature_weight=0)
+    assert recipe.seed == 2**32 - 1

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mobilevit_fast.train.json_text import to_json
 from mobilevit_fast.weights import replacing
 
 _MARKER = "complete.json"
@@ -27,7 +28,7 @@ def finish_checkpoint(folder: Path, settings: Mapping[str, Any], extra: Mapping[
     """
     torch.save({name: module.state_dict() for name, module in extra.items()}, folder / _EXTRA)
     with replacing(folder / _MARKER) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(settings), encoding="utf-8")
 
 
 def find_checkpoint(parent: Path, settings: Mapping[str, Any]) -> Path | None:
@@ -44,7 +45,7 @@ def find_checkpoint(parent: Path, settings: Mapping[str, Any]) -> Path | None:
     if newest is None:
         return None
     found = json.loads((newest / _MARKER).read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(settings))
+    wanted = json.loads(to_json(settings))
     different = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if different:
         changes = ", ".join(f"{key} {found.get(key)!r}, now {wanted.get(key)!r}" for key in different[:3])
@@ -53,6 +54,12 @@ def find_checkpoint(parent: Path, settings: Mapping[str, Any]) -> Path | None:
             "go on with those, or start anew in another folder"
         )
     return newest
+
+
+def is_last(folder: Path) -> bool:
+    """Whether a whole checkpoint is that of its training's last step."""
+    state = _trainer_state(folder)
+    return state["global_step"] >= state["max_steps"]
 
 
 def load_extra(folder: Path, extra: Mapping[str, nn.Module]) -> None:
@@ -67,7 +74,11 @@ def read_log(parent: Path) -> list[dict[str, Any]]:
     newest = _newest(parent)
     if newest is None:
         return []
-    return json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return _trainer_state(newest)["log_history"]
+
+
+def _trainer_state(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def _newest(parent: Path) -> Path | None:

@@ -64,7 +64,8 @@ def finetune(
         teacher: a checkpoint of the same classes to learn from as well.
         qat: train on with these roundings in place, and write an integer model beside the float one.
         save_steps: steps from one checkpoint to the next; None for one at the end of each epoch.
-        resume: go on from the last whole checkpoint in `output`, to what an unbroken run would have given.
+        resume: go on from the last whole checkpoint in `output`, to what an unbroken run would have given;
+            a training that is done is only measured. Other settings than its own are refused.
         force: overwrite what an earlier run left in `output`.
         arguments: further fields of transformers' TrainingArguments, such as `{"bf16": True}`.
         report: is told of each step.
@@ -75,6 +76,7 @@ def finetune(
 
     Raises:
         FileNotFoundError, ValueError, TypeError, ImportError: bad data, model or settings; each is named.
+        FloatingPointError: the training diverged, so that no model is written; whole checkpoints stay.
         OSError: no space left on the device; the last whole checkpoint stays.
     """
     recipe = recipe or Recipe()
@@ -105,36 +107,34 @@ def finetune(
         report=report,
     )
     began = time.monotonic()
-    if not (resume and _is_written(folder)):
-        if is_first and not resume:
-            _remove_earlier(folder)
-        trained = phases.train_float(start)
-        if is_first:
-            trained.save_pretrained(folder)
+    is_done = resume and _is_written(folder) and phases.was_trained()
+    if is_first and not resume:
+        _remove_earlier(folder)
+    trained = from_pretrained(folder) if is_done else phases.train_float(start).eval()
     if not is_first:
         return None
-    written = from_pretrained(folder)
-    made = Finetuned(
-        folder,
-        evaluate(optimize(written), images.validation, preprocessing=start.preprocessing, progress=progress),
-        (*notes, *images.notes),
+    measured = evaluate(
+        optimize(trained), images.validation, preprocessing=start.preprocessing, progress=progress
     )
+    if not is_done:
+        trained.save_pretrained(folder)
+    made = Finetuned(folder, measured, (*notes, *images.notes))
     describe = partial(
         write_report, source=_name(model), recipe=recipe, images=images, history=phases.history()
     )
     describe(made, seconds=time.monotonic() - began)
     if qat is None:
         return made
-    small = convert(phases.train_rounded(written, qat))
-    small.save(folder / INTEGER_FILE)
+    small = convert(phases.train_rounded(from_pretrained(folder), qat))
     measured = evaluate(small, images.validation, progress=progress)
+    small.save(folder / INTEGER_FILE)
     made = replace(made, integers=(folder / INTEGER_FILE, measured))
     describe(made, seconds=time.monotonic() - began)
     return made
 
 
 def _is_written(folder: Path) -> bool:
-    """Whether the float training is done: the last file of its model is there."""
+    """Whether a float model is there: the last of its files that is written."""
     return (folder / "config.json").is_file()
 
 

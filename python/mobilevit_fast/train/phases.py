@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from mobilevit_fast.model import MobileViT
 from mobilevit_fast.quantization import Mixed, StaticInt8, WeightOnly, prepare_qat
 from mobilevit_fast.train.average import WeightAverage
 from mobilevit_fast.train.batches import Batches, multi_scale_sizes
-from mobilevit_fast.train.checkpoints import find_checkpoint, load_extra, read_log
+from mobilevit_fast.train.checkpoints import find_checkpoint, is_last, load_extra, read_log
 from mobilevit_fast.train.disk import explaining_full_disks
 from mobilevit_fast.train.distillation import DistillationLoss, FeatureLoss
 from mobilevit_fast.train.images import TrainingImages, ValidationImages
@@ -28,6 +26,7 @@ from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.train.synchronised import desynchronise, synchronise
 from mobilevit_fast.train.teacher import Teacher
 from mobilevit_fast.train.trainer import DistillingTrainer, FinetuneTrainer, Plan, Report
+from mobilevit_fast.train.trainer_arguments import check_arguments, make_arguments
 
 RoundingRecipe = StaticInt8 | WeightOnly | Mixed
 
@@ -40,12 +39,6 @@ _COPIES = 4
 
 _FLOAT, _ROUNDED = "float", "rounded"
 """Folders of the two trainings' checkpoints."""
-
-_RESERVED = {
-    *("output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "remove_unused_columns"),
-    *("push_to_hub", "load_best_model_at_end", "save_strategy", "eval_strategy", "label_smoothing_factor"),
-}
-"""Arguments of the Trainer that the recipe decides."""
 
 
 @dataclass
@@ -61,9 +54,11 @@ class Phases:
         arguments: further fields of TrainingArguments.
         description: of data, model and teacher: a checkpoint of others is refused.
         report: is told of each step.
+        processes: that train together.
 
     Raises:
-        ValueError: an argument of the Trainer that does not exist or that the recipe decides.
+        ValueError: an argument of the Trainer that does not exist, that the recipe decides, or whose value
+            does not serve.
     """
 
     recipe: Recipe
@@ -75,19 +70,31 @@ class Phases:
     arguments: Mapping[str, Any]
     description: Mapping[str, Any]
     report: Report | None
+    processes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        known = {row.name for row in dataclasses.fields(TrainingArguments)}
-        for name in self.arguments:
-            if name not in known:
-                raise ValueError(f"TrainingArguments has no field {name!r}")
-            if name in _RESERVED:
-                raise ValueError(f"{name} is decided by the recipe; it cannot be set beside it")
+        check_arguments(self.arguments)
+        # What transformers refuses, it refuses before anything is overwritten.
+        self.processes = self._arguments(self.recipe, _FLOAT).world_size
+
+    def was_trained(self) -> bool:
+        """Whether an earlier run with the same settings took the float training to its end.
+
+        Raises:
+            ValueError: no whole checkpoint tells, or it belongs to a training with other settings.
+        """
+        found = find_checkpoint(self.folder / _FLOAT, self._settings(self.recipe))
+        if found is None:
+            raise ValueError(
+                f"{str(self.folder.parent)!r} holds a model, but no whole checkpoint of its training to "
+                "go on with; force overwrites the model, or name another folder"
+            )
+        return is_last(found)
 
     def train_float(self, model: MobileViT) -> MobileViT:
         """The model, or the average of its weights, after the recipe's epochs; `model` is changed."""
         average = WeightAverage(model, self.recipe.average) if self.recipe.average else None
-        self._run(self._trainer(model, self.folder / _FLOAT, self.recipe, average))
+        self._run(self._trainer(model, _FLOAT, self.recipe, self._settings(self.recipe), average))
         result = model if average is None else average.model
         desynchronise(result)
         return result.cpu()
@@ -107,15 +114,34 @@ class Phases:
             learning_rate=self.recipe.learning_rate * self.recipe.rounding_rate,
             trained=Trained(layer_decay=self.recipe.trained.layer_decay),
         )
-        self._run(self._trainer(student, self.folder / _ROUNDED, gentle, None))
+        settings = {**self._settings(gentle), "roundings": _described(recipe)}
+        self._run(self._trainer(student, _ROUNDED, gentle, settings))
         return student.cpu()
 
+    def _arguments(self, recipe: Recipe, name: str) -> TrainingArguments:
+        return make_arguments(recipe, self.folder / name, self.save_steps, self.arguments)
+
+    def _settings(self, recipe: Recipe) -> dict[str, Any]:
+        """What decides the result of a training."""
+        return {
+            **self.description,
+            **recipe.to_data(),
+            **self.arguments,
+            "images": len(self.images.training.images),
+            "processes": self.processes,
+        }
+
     def _trainer(
-        self, model: nn.Module, folder: Path, recipe: Recipe, average: WeightAverage | None
+        self,
+        model: nn.Module,
+        name: str,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        average: WeightAverage | None = None,
     ) -> FinetuneTrainer | DistillingTrainer:
         images, classes = self.images, len(model.labels)
         frozen = freeze(model, recipe.trained)
-        arguments = _arguments(recipe, folder, self.save_steps, self.arguments)
+        arguments = self._arguments(recipe, name)
         size = min(model.preprocessing.crop_size)
         batches = Batches(
             len(images.training.images),
@@ -144,13 +170,7 @@ class Phases:
             make_groups=make_groups,
             frozen_norms=frozen,
             average=average,
-            settings={
-                **self.description,
-                **recipe.to_data(),
-                **self.arguments,
-                "images": len(images.training.images),
-                "processes": arguments.world_size,
-            },
+            settings=settings,
             extra={} if features is None else {"features": features},
             report=self.report,
         )
@@ -194,35 +214,10 @@ class Phases:
             trainer.train(resume_from_checkpoint=None if found is None else str(found))
 
 
-def _arguments(
-    recipe: Recipe, folder: Path, save_steps: int | None, given: Mapping[str, Any]
-) -> TrainingArguments:
-    saving = {"save_strategy": "epoch"} if save_steps is None else {"save_strategy": "steps"}
-    if save_steps is not None:
-        saving["save_steps"] = save_steps
-    settings = {
-        "per_device_eval_batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.gradient_norm,
-        "lr_scheduler_type": "cosine",
-        "save_total_limit": 2,
-        "seed": recipe.seed,
-        "report_to": [],
-        "disable_tqdm": True,
-        "use_cpu": not torch.cuda.is_available(),
-        **given,
+def _described(recipe: RoundingRecipe) -> dict[str, Any]:
+    """The recipe as JSON can hold it; an observer by its type's name."""
+    values = {row.name: getattr(recipe, row.name) for row in fields(recipe)}
+    plain = (str, int, float, tuple, type(None))
+    return {"recipe": type(recipe).__name__} | {
+        name: value if isinstance(value, plain) else type(value).__name__ for name, value in values.items()
     }
-    known = {row.name for row in dataclasses.fields(TrainingArguments)}
-    if "activation_checkpointing" in known and "gradient_checkpointing" in settings:
-        # Newer versions of transformers warn of the old name.
-        settings["activation_checkpointing"] = settings.pop("gradient_checkpointing")
-    return TrainingArguments(
-        output_dir=os.fspath(folder),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        eval_strategy="epoch",
-        remove_unused_columns=False,
-        **saving,
-        **settings,
-    )

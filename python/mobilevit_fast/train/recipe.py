@@ -7,6 +7,14 @@ from typing import Any
 
 from mobilevit_fast.train.augment import Augmentation
 from mobilevit_fast.train.parameters import Trained
+from mobilevit_fast.train.ranges import (
+    check_bound,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    check_share,
+    check_whole,
+)
 
 BAD_IMAGES = ("skip", "refuse")
 
@@ -66,19 +74,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "rounding_epochs"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a whole number from 1, got {getattr(self, name)!r}")
-        if type(self.unmixed_epochs) is not int or self.unmixed_epochs < 0:
-            raise ValueError(f"unmixed_epochs must be a whole number from 0, got {self.unmixed_epochs!r}")
-        for name in ("learning_rate", "gradient_norm", "rounding_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("unmixed_epochs", self.unmixed_epochs, least=0)
+        check_seed("seed", self.seed)
+        for name in ("learning_rate", "rounding_rate", "temperature"):
+            check_positive(name, getattr(self, name))
+        check_bound("gradient_norm", self.gradient_norm)
         for name in ("warmup_epochs", "weight_decay", "feature_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be below 0, got {getattr(self, name)!r}")
-        for name in ("label_smoothing", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)!r}")
+            check_not_negative(name, getattr(self, name))
+        for name in ("label_smoothing", "average", "hold_out"):
+            check_share(name, getattr(self, name))
+        check_share("soft", self.soft, whole=True)
         if self.bad_images not in BAD_IMAGES:
             raise ValueError(f"bad_images must be {' or '.join(BAD_IMAGES)}, got {self.bad_images!r}")
         if self.size is not None and (type(self.size) is not int or self.size < 32):

@@ -14,7 +14,7 @@ class Finetuned:
 
     Attributes:
         folder: the model, as `Session`, `from_pretrained` and transformers' Auto classes load it.
-        evaluation: of the model as written, on the validation images.
+        evaluation: of the float model, on the validation images.
         notes: what was done besides, one sentence each.
         integers: the file of the quantised model, and its evaluation; None without a recipe for one.
     """
