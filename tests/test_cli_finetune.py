@@ -86,6 +86,16 @@ def test_a_run_names_what_it_skipped_and_tells_how_it_went(folder, tmp_path, cap
     ("options", "message"),
     [
         (["--epochs", "2", "--learning-rate", "0"], "learning_rate must be above 0, got 0.0"),
+        (["--learning-rate", "inf"], "learning_rate must be a finite number, got inf"),
+        (["--set", "learning_rate=abc"], "learning_rate must be a number, got 'abc'"),
+        (["--set", "gradient_accumulation_steps=0"], "must be a whole number from 1, got 0"),
+        (["--seed", "-1"], "seed must be a whole number from 0 to 4294967295, got -1"),
+        (["--seed", "99999999999999999999"], "seed must be a whole number from 0 to 4294967295"),
+        (["--temperature", "0"], "temperature must be above 0, got 0.0"),
+        (
+            ["--learning-rate", "1e30", "--average", "0", "--warmup-epochs", "0", "--size", "32"],
+            "the training diverged: ",
+        ),
         (["--bad-images", "refuse"], "repair or remove them"),
         (["--validation", "nowhere"], "there is no data set 'nowhere'"),
     ],

@@ -18,6 +18,7 @@ from mobilevit_fast.train.average import WeightAverage
 from mobilevit_fast.train.batches import Batches
 from mobilevit_fast.train.checkpoints import finish_checkpoint
 from mobilevit_fast.train.distillation import DistillationMixin
+from mobilevit_fast.train.divergence import check_answers, check_loss, check_weights
 from mobilevit_fast.train.images import collate
 
 
@@ -80,7 +81,7 @@ class FinetuneMixin:
     def __init__(self, *args: Any, plan: Plan, **kwargs: Any) -> None:
         self.plan = plan
         self.last_loss = self.last_accuracy = 0.0
-        super().__init__(*args, data_collator=collate, compute_metrics=_accuracy, **kwargs)
+        super().__init__(*args, data_collator=collate, compute_metrics=self._accuracy, **kwargs)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Steps(self))
 
@@ -109,6 +110,7 @@ class FinetuneMixin:
         if model.training:
             labels = inputs["labels"] if inputs["labels"].ndim == 1 else inputs["labels"].argmax(1)
             self.last_loss = loss.item()
+            check_loss(self.last_loss, self.state.global_step, self.args.learning_rate)
             self.last_accuracy = (outputs["logits"].argmax(1) == labels).float().mean().item()
         return (loss, outputs) if return_outputs else loss
 
@@ -117,6 +119,16 @@ class FinetuneMixin:
             return super().evaluation_loop(*args, **kwargs)
         with self.plan.average.in_place_of(self.model):
             return super().evaluation_loop(*args, **kwargs)
+
+    def check_weights(self) -> None:
+        """Raises FloatingPointError where the model, or what is kept with it, is not finite."""
+        modules = (self.model, *self.plan.kept().values())
+        check_weights(modules, self.state.global_step, self.args.learning_rate)
+
+    def _accuracy(self, prediction: Any) -> dict[str, float]:
+        logits, labels = prediction
+        check_answers(logits, self.state.global_step, self.args.learning_rate)
+        return {"accuracy": float(np.mean(np.argmax(logits, axis=1) == labels))}
 
 
 class FinetuneTrainer(FinetuneMixin, Trainer):
@@ -142,10 +154,10 @@ class _Steps(TrainerCallback):
             plan.average.update(self.trainer.model, state.global_step - 1)
         if plan.report is not None:
             plan.report(self._progress(state, is_measured=False))
-        return self._log_when_saving(control)
+        return self._before_saving(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        return self._log_when_saving(control)
+        return self._before_saving(control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.plan.report is not None and self.trainer.is_in_train:
@@ -156,10 +168,12 @@ class _Steps(TrainerCallback):
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             finish_checkpoint(folder, self.trainer.plan.settings, self.trainer.plan.kept())
 
-    @staticmethod
-    def _log_when_saving(control: Any) -> Any:
-        # A mean over steps before and after an interruption would be lost with it.
-        control.should_log = control.should_log or control.should_save
+    def _before_saving(self, control: Any) -> Any:
+        if control.should_save:
+            # No training could go on from weights that are not finite.
+            self.trainer.check_weights()
+            # A mean over steps before and after an interruption would be lost with it.
+            control.should_log = True
         return control
 
     def _progress(self, state: Any, *, is_measured: bool) -> Progress:
@@ -175,8 +189,3 @@ class _Steps(TrainerCallback):
             validation=measured[-1] if measured else None,
             is_measured=is_measured,
         )
-
-
-def _accuracy(prediction: Any) -> dict[str, float]:
-    logits, labels = prediction
-    return {"accuracy": float(np.mean(np.argmax(logits, axis=1) == labels))}
