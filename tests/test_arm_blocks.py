@@ -44,3 +44,19 @@ def test_no_instruction_is_lost_or_counted_twice(blocks, tmp_path):
     rows = [(5, 0x0FFC, ADD), (4, 0x1000, ADD * 2), (9, 0x1000, ADD * 3), (2, 0x1008, BRANCH)]
     read = blocks.read_blocks(write(tmp_path / "counts", *rows))
     assert sum(block.executed for block in read) == sum(runs * len(code) // 4 for runs, _, code in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "macs"),
+    [
+        ("fmla\tv0.4s, v1.4s, v2.s[0]", 4),
+        ("smull\tv0.8h, v1.8b, v2.8b", 8),
+        ("smlal2\tv0.4s, v1.8h, v2.8h", 4),
+        ("sdot\tv0.4s, v1.16b, v2.16b", 16),
+        ("smmla\tv0.4s, v1.16b, v2.16b", 32),
+        ("smull\tx0, w1, w2", 0),
+        ("sadalp\tv0.4s, v1.8h", 0),
+    ],
+)
+def test_products_of_an_instruction(blocks, text, macs):
+    assert blocks.macs_of(text) == macs

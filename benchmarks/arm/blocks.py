@@ -14,6 +14,7 @@ WORD = 4
 """Bytes of an instruction."""
 
 _LANES = {"4s": 4, "2s": 2, "8h": 8, "4h": 4, "2d": 2}
+_PRODUCTS = ("fmla", "fmls", "smull", "smull2", "smlal", "smlal2", "umull", "umull2", "umlal", "umlal2")
 _DOTS, _MATRICES = ("sdot", "udot", "usdot"), ("smmla", "ummla", "usmmla")
 
 
@@ -92,7 +93,7 @@ def macs_of(text: str) -> int:
         return 32
     if operation == "bfmmla":
         return 16
-    if operation in ("fmla", "fmls") and shape:
+    if operation in _PRODUCTS and shape:
         return _LANES.get(shape[1], 1)
     return 0
 

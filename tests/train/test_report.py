@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilevit_fast.evaluation import Dataset, Evaluation
-from mobilevit_fast.train.json_text import to_json
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.train.preparation import Images
 from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.train.report import write_report

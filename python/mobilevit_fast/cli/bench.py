@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mobilevit_fast.cli.options import add_engine, add_json, add_size, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.config import MODELS
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.pictures import check_picture
 from mobilevit_fast.precision import kernels_for
 from mobilevit_fast.session import Session, StepProfile
@@ -155,7 +155,7 @@ def _compare(models: list[str], arguments: argparse.Namespace) -> int:
     )
     results = list(show_progress(results, len(workloads), "Measuring", patience=0))
     if arguments.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))
+        print(to_json([asdict(result) for result in results]))
     else:
         print(describe(results))
     return OK
@@ -200,7 +200,7 @@ def _profile(models: list[str], arguments: argparse.Namespace) -> int:
         steps = session.profile(size=arguments.size or SIZE)
         reports.append((session, steps, _peak(session)))
     if arguments.json:
-        print(json.dumps([_profile_data(*report) for report in reports], indent=2))
+        print(to_json([_profile_data(*report) for report in reports]))
     else:
         print("\n\n".join(describe_profile(*report) for report in reports))
     if arguments.roofline:

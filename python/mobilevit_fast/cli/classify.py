@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from mobilevit_fast.cli.exits import BAD_INPUT, OK, complain, warn
 from mobilevit_fast.cli.options import DEFAULT_MODEL, add_engine, add_json, open_session, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.image import find_images
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.predictions import Prediction
 
 EPILOG = """examples:
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(describe(photo, answer))
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(to_json(report))
     return code
 
 
@@ -88,7 +88,7 @@ def write_answers(arguments: argparse.Namespace) -> int:
     if arguments.json:
         errors = [{"image": name, "error": error} for name, error in summary.errors]
         fields = {"images": summary.images, "resumed": summary.resumed, "seconds": round(summary.seconds, 3)}
-        print(json.dumps({"out": str(arguments.out)} | fields | {"errors": errors}, indent=2))
+        print(to_json({"out": str(arguments.out)} | fields | {"errors": errors}))
         return OK
     for name, error in summary.errors[:_MOST_LISTED]:
         warn(f"{name}: {error}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -14,6 +13,7 @@ from mobilevit_fast import _C
 from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.text import facts
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.lower import PRECISIONS
 from mobilevit_fast.weights import embedded_names
 
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     report = gather()
-    print(json.dumps(report, indent=2) if arguments.json else describe(report))
+    print(to_json(report) if arguments.json else describe(report))
     return OK
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from mobilevit_fast.cli.options import add_engine, add_json, open_session, posit
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.evaluation import Evaluation, evaluate
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.pictures import check_picture
 
 EPILOG = """examples:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         result.plot(arguments.plot)
     if arguments.json:
-        print(json.dumps({"model": session.source} | to_data(result), indent=2, allow_nan=False))
+        print(to_json({"model": session.source} | to_data(result)))
     else:
         print(f"{session.source}: {session.precision}, {session.isa}\n{describe(result)}")
     return OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, complain
 from mobilevit_fast.cli.options import add_json, add_size, positive
 from mobilevit_fast.export import FORMATS
 from mobilevit_fast.export.format_options import is_switch
+from mobilevit_fast.json_text import to_json
 
 EPILOG = """examples:
   mobilevit-fast export apple/mobilevit-small --format onnx -o small.onnx
@@ -112,5 +112,5 @@ def run(arguments: argparse.Namespace) -> int:
     except VerificationError as error:
         complain(error)
         report, code = error.report, VERIFICATION_FAILED
-    print(json.dumps(report.to_data(), indent=2) if arguments.json else report)
+    print(to_json(report.to_data()) if arguments.json else report)
     return code

@@ -13,6 +13,7 @@ from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.cli.training_progress import TrainingProgress
 from mobilevit_fast.evaluation import Columns
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.weights import upload
 
 EPILOG = """examples:
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.push_to_hub:
         leave_out = (f"{CHECKPOINTS}/*",)
         address = upload(made.folder, arguments.push_to_hub, private=arguments.private, leave_out=leave_out)
-    print(json.dumps(_to_data(made, address), indent=2) if arguments.json else _describe(made, address))
+    print(to_json(_to_data(made, address)) if arguments.json else _describe(made, address))
     return OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from mobilevit_fast.benchmark.subject import load_subject
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.config import MODELS
 from mobilevit_fast.export.survey import BATCH, Entry, Survey, survey
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.pictures import check_picture, figure_class, save_picture
 
 ALL = "all"
@@ -62,7 +62,7 @@ def run_survey(
     )
     if as_json:
         data_of = {"entries": [asdict(entry) for entry in found.entries], "left_out": dict(found.left_out)}
-        print(json.dumps(data_of, indent=2))
+        print(to_json(data_of))
     else:
         print(describe(found))
     if picture is not None:

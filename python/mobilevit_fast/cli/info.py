@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +12,7 @@ from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_engine, add_json, add_size, open_session
 from mobilevit_fast.cli.text import facts, megabytes, table
 from mobilevit_fast.config import MODELS
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.session import Session
 from mobilevit_fast.weights import load_runnable
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     session = open_session(subject, arguments)
     report = gather(session, arguments.size or session.input_size)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(to_json(report))
     else:
         print(describe(report))
     return OK

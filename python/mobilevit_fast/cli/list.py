@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from mobilevit_fast.cli.exits import OK
 from mobilevit_fast.cli.model_size import count_parameters
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.text import table
 from mobilevit_fast.config import MODELS
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.weights import HUB_IDS, embedded_names
 
 EPILOG = """example:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         for config in MODELS.values()
     ]
     if arguments.json:
-        print(json.dumps(models, indent=2))
+        print(to_json(models))
         return OK
     rows = [
         (model["name"], f"{model['parameters'] / 1e6:.2f} M", ", ".join(model["embedded"] + model["hub"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, warn
 from mobilevit_fast.cli.options import add_json, positive
 from mobilevit_fast.cli.progress import show_progress
 from mobilevit_fast.files import check_place
+from mobilevit_fast.json_text import to_json
 
 EPILOG = """examples:
   mobilevit-fast quantize apple/mobilevit-small --calibration photographs/ -o small.safetensors
@@ -170,7 +170,7 @@ def _print(
     written = None if failed else str(arguments.output)
     if arguments.json:
         facts = {"output": written, "notes": list(notes), "warnings": told}
-        print(json.dumps(comparison.to_data() | facts, indent=2))
+        print(to_json(comparison.to_data() | facts))
     else:
         print("\n".join([comparison.describe(), *notes]))
         print(f"written: {written}" if written else f"not written: {arguments.output}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from mobilevit_fast.cli.evaluate import add_limit
 from mobilevit_fast.cli.exits import OK, warn
 from mobilevit_fast.cli.options import add_json
 from mobilevit_fast.cli.progress import show_progress
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.pictures import check_picture
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = mvf.sensitivity(arguments.model, data, bits=arguments.bits, progress=show_progress)
     if arguments.plot:
         result.plot(arguments.plot)
-    print(json.dumps(_to_data(result), indent=2, allow_nan=False) if arguments.json else result)
+    print(to_json(_to_data(result)) if arguments.json else result)
     for warning in told:
         warn(warning)
     return OK
@@ -56,4 +55,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _to_data(result: Sensitivity) -> list[dict[str, Any]]:
     """The rows; no ratio to the error, which JSON has no infinity for, where there is no error."""
-    return [asdict(row) | {"sqnr": row.sqnr if math.isfinite(row.sqnr) else None} for row in result.rows]
+    return [asdict(row) for row in result.rows]

@@ -13,7 +13,7 @@ from mobilevit_fast.arguments import check_count
 from mobilevit_fast.decode_ahead import decode_ahead
 from mobilevit_fast.evaluation.dataset import Dataset, load_dataset
 from mobilevit_fast.image import Preprocessing
-from mobilevit_fast.pictures import figure_class
+from mobilevit_fast.pictures import figure_class, save_picture
 
 _WORKERS = 2
 _MOST_NAMED = 40
@@ -95,7 +95,7 @@ class Evaluation:
             axes.set_yticks(range(len(used)), names)
         axes.set(xlabel="answer", ylabel="label", title=f"top-1 {self.top1:.1%} of {self.count} images")
         if path is not None:
-            figure.savefig(path)
+            save_picture(figure, path)
         return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from mobilevit_fast.export.options import SIZE_STEP, Options
 from mobilevit_fast.export.pictures import Pictures, made_pictures, read_pictures
 from mobilevit_fast.files import replacing
 from mobilevit_fast.image import ImageSource, Preprocessing
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.predictions import softmax
 from mobilevit_fast.session import Session
 
@@ -91,7 +91,7 @@ class Report:
     def save(self) -> None:
         """Writes the JSON beside the file, under its name with ".json" behind it."""
         with replacing(report_path(self.path)) as temporary:
-            temporary.write_text(json.dumps(self.to_data(), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(to_json(self.to_data()) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.format} {self.options['precision']}, {self.bytes:,} bytes"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilevit_fast.evaluation import Dataset
-from mobilevit_fast.pictures import figure_class
+from mobilevit_fast.pictures import figure_class, save_picture
 from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.calibration import calibrate, run
 from mobilevit_fast.quantization.layer import FULL
@@ -89,7 +89,7 @@ class Sensitivity:
         axes.invert_yaxis()
         axes.legend()
         if path is not None:
-            figure.savefig(path)
+            save_picture(figure, path)
         return figure
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilevit_fast.train.json_text import to_json
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.weights import replacing
 
 _MARKER = "complete.json"
@@ -28,7 +28,7 @@ def finish_checkpoint(folder: Path, settings: Mapping[str, Any], extra: Mapping[
     """
     torch.save({name: module.state_dict() for name, module in extra.items()}, folder / _EXTRA)
     with replacing(folder / _MARKER) as temporary:
-        temporary.write_text(to_json(settings), encoding="utf-8")
+        temporary.write_text(to_json(settings) + "\n", encoding="utf-8")
 
 
 def find_checkpoint(parent: Path, settings: Mapping[str, Any]) -> Path | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_fast.evaluation import Evaluation
+from mobilevit_fast.json_text import to_json
 from mobilevit_fast.pictures import figure_class
-from mobilevit_fast.train.json_text import to_json
 from mobilevit_fast.train.preparation import Images
 from mobilevit_fast.train.recipe import Recipe
 from mobilevit_fast.train.result import Finetuned
@@ -51,7 +51,7 @@ def write_report(
     }
     pictures = _draw(folder, result, history)
     _write(folder / CARD, model_card(made, source, recipe, images, pictures))
-    _write(folder / REPORT, to_json(content))
+    _write(folder / REPORT, to_json(content) + "\n")
 
 
 def model_card(

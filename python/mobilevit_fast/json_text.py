@@ -9,9 +9,8 @@ from typing import Any
 
 
 def to_json(content: Any) -> str:
-    """Indented, with a line's end. Floats that are not finite become null, such as the length of a gradient
-    that overflowed, whose step mixed precision leaves out."""
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Indented. Floats that are not finite become null, such as the error of an answer that is none."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(content: Any) -> Any:
