@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -88,14 +87,6 @@ def test_the_picture_has_a_mark_for_every_precision(found, tmp_path):
     assert "torch mixed" in (tmp_path / "all.svg").read_text()
 
 
-@pytest.fixture
-def cores_of_this_process():
-    cores = os.sched_getaffinity(0)
-    yield cores
-    os.sched_setaffinity(0, cores)
-
-
-@pytest.mark.usefixtures("cores_of_this_process")
 def test_the_command(capsys, tmp_path):
     small = tmp_path / "small.safetensors"
     quantize("mobilevit_xxs.cifar10", StaticInt8(), calibration=random_images(32, 96, 96)).save(small)
