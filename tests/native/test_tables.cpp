@@ -278,18 +278,21 @@ TEST(tables, attention_of_large_scores) {
   RandomFloats floats;
   const float* const random = floats.Make(3 * kTokens * kDim);
   for (float largest : {1e4f, 1e6f, 1e8f}) {
-    std::vector<float> qkv(random, random + 3 * kTokens * kDim);
-    for (int t = 0; t < kTokens; ++t) {
-      for (int c = 0; c < kDim; ++c) {
-        qkv[3 * kDim * t + c] *= largest;
-        qkv[3 * kDim * t + kDim + c] = random[kDim + c] * largest;
-      }
-    }
-    AttentionArgs args;
-    args.heads = args.patch_height = args.patch_width = 1;
-    args.qkv = DenseMap(qkv.data(), 1, kTokens, 3 * kDim);
     CompareTables("attention of scores up to the square of " + std::to_string(largest), kTokens * kDim,
                   kTolerance, [&](const KernelTable& table, float* output, int parts) {
+                    // So that sums of squares stay within the range of the table's elements.
+                    const float scale =
+                        std::min(largest, std::sqrt(static_cast<float>(LargestOf(table))) / 5);
+                    std::vector<float> qkv(random, random + 3 * kTokens * kDim);
+                    for (int t = 0; t < kTokens; ++t) {
+                      for (int c = 0; c < kDim; ++c) {
+                        qkv[3 * kDim * t + c] *= scale;
+                        qkv[3 * kDim * t + kDim + c] = random[kDim + c] * scale;
+                      }
+                    }
+                    AttentionArgs args;
+                    args.heads = args.patch_height = args.patch_width = 1;
+                    args.qkv = DenseMap(qkv.data(), 1, kTokens, 3 * kDim);
                     args.output = DenseMap(output, 1, kTokens, kDim);
                     RunParts(table.attention, args, parts);
                   });
