@@ -1,13 +1,14 @@
 """What may be quantised and what it may be calibrated with."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mobilevit_fast import CalibrationWarning, StaticInt8, WeightOnly, load_checkpoint, quantize
+from mobilevit_fast import CalibrationWarning, StaticInt8, WeightOnly, load_checkpoint, prepare_qat, quantize
 from mobilevit_fast.model import from_checkpoint
 from mobilevit_fast.quantization.sources import MOST, to_checkpoint, to_images
 from mobilevit_fast.weights import save_checkpoint, to_timm, to_transformers
@@ -164,3 +165,13 @@ def test_images_of_one_colour_warn(checkpoint):
 def test_images_that_cannot_serve_are_refused(checkpoint, images, error, message):
     with pytest.raises(error, match=message):
         quantize(checkpoint, StaticInt8(), calibration=images)
+
+
+@pytest.mark.parametrize("make", [quantize, prepare_qat])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(checkpoint, make, value):
+    weight = checkpoint.tensors["stem.conv.weight"].copy()
+    weight[0, 0, 0, 0] = value
+    broken = replace(checkpoint, tensors=checkpoint.tensors | {"stem.conv.weight": weight})
+    with pytest.raises(ValueError, match=r"stem\.conv\.weight holds numbers that are not finite"):
+        make(broken, WeightOnly())

@@ -13,7 +13,7 @@ from mobilevit_fast.quantization.layer import FULL
 from mobilevit_fast.quantization.network import QuantizedMobileViT, fold_network
 from mobilevit_fast.quantization.quantized_model import QuantizedModel
 from mobilevit_fast.quantization.registry import apply_recipe
-from mobilevit_fast.quantization.sources import Images, ModelSource, to_checkpoint, to_images
+from mobilevit_fast.quantization.sources import Images, ModelSource, to_finite_checkpoint, to_images
 from mobilevit_fast.weights import LayerFormat
 from mobilevit_fast.weights.quantized import COMPUTES, WEIGHTS
 
@@ -105,7 +105,7 @@ def prepare_qat(
         raise TypeError(f"training takes StaticInt8(), Mixed() or WeightOnly(), got {recipe!r}")
     if scales not in ("learned", "observed"):
         raise ValueError(f"scales must be 'learned' or 'observed', got {scales!r}")
-    checkpoint = to_checkpoint(model)
+    checkpoint = to_finite_checkpoint(model)
     network = fold_network(checkpoint, TrainableMobileViT)
     network.recipe = recipe
     if calibration is not None:

@@ -75,6 +75,17 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
     return Checkpoint(config, dict(tensors), preprocessing, labels, source=config.name)
 
 
+def to_finite_checkpoint(source: ModelSource) -> Checkpoint:
+    """As `to_checkpoint`. Raises ValueError, too, for weights that are not finite: no grid has them."""
+    checkpoint = to_checkpoint(source)
+    for name, tensor in checkpoint.tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(
+                f"{checkpoint.source}: {name} holds numbers that are not finite, and cannot be quantised"
+            )
+    return checkpoint
+
+
 def to_images(calibration: Images, preprocessing: Preprocessing, most: int = MOST) -> Tensor:
     """float32 [N, 3, H, W], at most `most` images, spread evenly.
 
