@@ -15,6 +15,7 @@ from mobilevit_fast.export import Report, VerificationError, driver, export, for
 from mobilevit_fast.export.format_options import FormatOptions, question
 from mobilevit_fast.export.options import Options
 from mobilevit_fast.export.pictures import made_pictures, read_pictures
+from mobilevit_fast.export.verification import relative_error
 from mobilevit_fast.image import preprocess
 from mobilevit_fast.model import from_checkpoint
 
@@ -78,6 +79,12 @@ def test_an_existing_file_needs_force(tmp_path, checkpoint, fake):
     assert (tmp_path / "a.onnx").read_text() == "precious"
     export(checkpoint, "onnx", tmp_path / "a.onnx", force=True)
     assert (tmp_path / "a.onnx").read_text() == "model"
+
+
+def test_answers_that_are_all_zero_have_no_error():
+    zeros = np.zeros((2, 3), np.float32)
+    assert relative_error(zeros, zeros) == 0
+    assert relative_error(zeros + 1e-3, zeros) > 1
 
 
 def test_the_report_overwrites_nothing_without_force(tmp_path, checkpoint, fake):

@@ -1,8 +1,10 @@
 """An optimised model is still a torch module: copies, pickles, saves, hooks, modes, threads."""
 
 import copy
+import gc
 import io
 import threading
+import weakref
 
 import pytest
 import torch
@@ -244,6 +246,54 @@ def test_other_modules_are_refused(name):
     with pytest.raises(TypeError, match=message) as error:
         optimize(module)
     assert "timm's mobilevit_xxs" in str(error.value)
+
+
+def altered():
+    """Family, module, attribute, value, and what of the message: each changes the answers."""
+    block = "mobilevit.encoder.layer.2"
+    heads = f"{block}.transformer.layer.1.attention.attention"
+    return [
+        ("transformers", "mobilevit.conv_stem", "activation", None, "activation None, not SiLU"),
+        ("transformers", "mobilevit.conv_stem", "activation", nn.Identity(), "not SiLU"),
+        ("transformers", "mobilevit.encoder.layer.1.layer.1", "use_residual", False, "use_residual False"),
+        ("transformers", block, "patch_width", 4, r"patches of \(2, 4\), not \(2, 2\)"),
+        ("transformers", heads, "num_attention_heads", 2, "heads 2, not 4"),
+        ("ours", "stem", "activation", False, "activation False, not True"),
+        ("ours", "stages.1.1", "has_shortcut", False, "has_shortcut False, not True"),
+        ("ours", "stages.1.1.project", "activation", True, "projection with activation True"),
+        ("ours", "stages.2.1.project", "activation", False, "projection with activation False"),
+        ("ours", "stages.2.1.layers.1.attention", "num_heads", 2, "heads 2, not 4"),
+        ("timm", "stem.bn", "act", nn.Identity(), r"activation Identity\(\), not SiLU"),
+        ("timm", "stages.1.1", "shortcut", None, "a shortcut False, not True"),
+        ("timm", "stages.2.1.transformer.1.attn", "num_heads", 2, "heads 2, not 4"),
+        ("timm", "stages.2.1.transformer.0.mlp", "act", nn.Identity(), "not SiLU"),
+    ]
+
+
+@pytest.mark.parametrize(("family", "path", "attribute", "value", "message"), altered())
+def test_modules_that_were_altered_are_refused(family, path, attribute, value, message):
+    model = CLASSIFIERS[family]()
+    module = model.get_submodule(path)
+    assert hasattr(module, attribute)
+    setattr(module, attribute, value)
+    with pytest.raises(TypeError, match=message):
+        optimize(model)
+
+
+@in_every_family
+def test_what_is_dropped_is_freed_at_once(family):
+    fast = optimize(CLASSIFIERS[family]())
+    with torch.inference_mode(), engine_runs() as runs:
+        fast(images())
+    assert runs
+    gc.collect()
+    dropped = weakref.ref(fast)
+    gc.disable()
+    try:
+        del fast
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["mobilevitv2_050", "resnet18"])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+import mobilevit_fast.ops  # noqa: F401, registers the operations
+
 
 @dataclass(frozen=True)
 class Sample:

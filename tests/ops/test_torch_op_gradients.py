@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from op_samples import SAMPLES
+from torch.utils.checkpoint import checkpoint
 
 on_every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 
@@ -31,6 +32,27 @@ def test_gradients_equal_finite_differences(sample):
         return sample.call([None if tensor is None else next(values) for tensor in tensors])
 
     assert torch.autograd.gradcheck(call, given, fast_mode=True)
+
+
+@on_every_sample
+def test_second_gradients_equal_finite_differences(sample):
+    tensors = sample.tensors(torch.float64)
+    given = [tensor.requires_grad_() for tensor in tensors if tensor is not None]
+
+    def call(*values):
+        values = iter(values)
+        return sample.call([None if tensor is None else next(values) for tensor in tensors])
+
+    assert torch.autograd.gradgradcheck(call, given, fast_mode=True)
+
+
+@on_every_sample
+def test_inputs_may_be_computed_again_for_the_gradient(sample):
+    tensors = sample.tensors(torch.float64)
+    given = [tensor.requires_grad_() for tensor in tensors if tensor is not None]
+    expected = torch.autograd.grad(sample.call(tensors).sum(), given)
+    output = checkpoint(lambda *_: sample.call(tensors), *given, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(output.sum(), given), expected)
 
 
 @on_every_sample

@@ -175,4 +175,5 @@ def check(batch: int, size: tuple[int, int], found: np.ndarray, expected: np.nda
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     """Greatest difference over the greatest of what was expected."""
-    return float(np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max())
+    greatest = max(float(np.abs(expected).max()), np.finfo(np.float32).tiny)
+    return float(np.abs(found.astype(np.float64) - expected).max() / greatest)

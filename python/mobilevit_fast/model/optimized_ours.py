@@ -8,9 +8,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.lower import has_residual
 from mobilevit_fast.model import layers, mobilevit
 from mobilevit_fast.model.engine_module import EngineModule
-from mobilevit_fast.model.structure import PLAIN_TYPES, read_state, require_geometry, require_types
+from mobilevit_fast.model.structure import (
+    PLAIN_TYPES,
+    read_state,
+    require_equal,
+    require_geometry,
+    require_types,
+)
 from mobilevit_fast.weights.names import OURS
 
 _HEAD = "classifier"
@@ -42,7 +49,26 @@ class MobileViT(EngineModule, mobilevit.MobileViT):
             batch_norm_eps=self.config.batch_norm_eps,
         )
         require_geometry(self, OURS, config, prefixed=False)
+        for name, module in self.named_modules():
+            if not f"{name}.".startswith(f"{_HEAD}."):
+                _require_settings(name, module, config)
         return config, tensors
+
+
+def _require_settings(name: str, module: nn.Module, config: ModelConfig) -> None:
+    """Raises UnsupportedError where a module's own settings are not those of `config`."""
+    if isinstance(module, layers.ConvNorm) and not name.endswith(".project"):
+        require_equal(name, "activation", module.activation, True)
+    elif isinstance(module, mobilevit.MobileViTBlock):
+        require_equal(name, "a projection with activation", module.project.activation, True)
+    elif isinstance(module, mobilevit.InvertedResidual):
+        require_equal(name, "a projection with activation", module.project.activation, False)
+        ends = (module.expand.conv.in_channels, module.project.conv.out_channels)
+        expected = has_residual(*ends, module.depthwise.conv.stride[0])
+        require_equal(name, "has_shortcut", module.has_shortcut, expected)
+    elif isinstance(module, layers.Attention):
+        require_equal(name, "patches of", module.patch_size, config.patch_size)
+        require_equal(name, "heads", module.num_heads, config.num_heads)
 
 
 REPLACEMENTS: Mapping[type[nn.Module], type[nn.Module]] = {mobilevit.MobileViT: MobileViT}

@@ -16,13 +16,16 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
 from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.lower import has_residual
 from mobilevit_fast.model import blocks
 from mobilevit_fast.model.engine_module import EngineModule
 from mobilevit_fast.model.structure import (
     PLAIN_TYPES,
     UnsupportedError,
     read_state,
+    require_equal,
     require_geometry,
+    require_silu,
     require_types,
 )
 from mobilevit_fast.weights.names import TIMM
@@ -176,7 +179,27 @@ class ByobNet(EngineModule, byobnet.ByobNet):
             batch_norm_eps=self.stem.bn.eps,
         )
         require_geometry(self, TIMM, config, prefixed=False)
+        for name, module in self.named_modules():
+            if not f"{name}.".startswith(f"{_HEAD}."):
+                _require_settings(name, module, config)
         return config, tensors
+
+
+def _require_settings(name: str, module: nn.Module, config: ModelConfig) -> None:
+    """Raises UnsupportedError where a module's own settings are not those of `config`."""
+    if isinstance(module, layers.ConvNormAct):
+        require_silu(name, module.bn.act, expected=not name.endswith(".conv3_1x1"))
+    elif isinstance(module, layers.Mlp):
+        require_silu(name, module.act)
+    elif isinstance(module, byobnet.BottleneckBlock):
+        require_silu(name, module.act, expected=False)
+        ends = (module.conv1_1x1.conv.in_channels, module.conv3_1x1.conv.out_channels)
+        expected = has_residual(*ends, module.conv2_kxk.conv.stride[0])
+        require_equal(name, "a shortcut", module.shortcut is not None, expected)
+    elif isinstance(module, mobilevit.MobileVitBlock):
+        require_equal(name, "patches of", tuple(module.patch_size), (config.patch_size, config.patch_size))
+    elif isinstance(module, Attention):
+        require_equal(name, "heads", module.num_heads, config.num_heads)
 
 
 REPLACEMENTS: Mapping[type[nn.Module], type[nn.Module]] = {

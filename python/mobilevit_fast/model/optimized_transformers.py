@@ -21,13 +21,16 @@ from transformers.modeling_outputs import (
 from transformers.models.mobilevit import modeling_mobilevit as base
 
 from mobilevit_fast.config import ModelConfig
+from mobilevit_fast.lower import has_residual
 from mobilevit_fast.model import blocks
 from mobilevit_fast.model.engine_module import EngineModule
 from mobilevit_fast.model.structure import (
     PLAIN_TYPES,
     UnsupportedError,
     read_state,
+    require_equal,
     require_geometry,
+    require_silu,
     require_types,
 )
 from mobilevit_fast.weights.names import TRANSFORMERS
@@ -229,4 +232,24 @@ def _describe(
         batch_norm_eps=backbone.conv_stem.normalization.eps,
     )
     require_geometry(root, TRANSFORMERS, config, prefixed=prefixed)
+    for name, module in root.named_modules():
+        _require_settings(name, module, config)
     return config, tensors
+
+
+def _require_settings(name: str, module: nn.Module, config: ModelConfig) -> None:
+    """Raises UnsupportedError where a module's own settings are not those of `config`."""
+    if isinstance(module, base.MobileViTConvLayer):
+        is_plain = name.endswith((".reduce_1x1", ".conv_1x1"))
+        require_silu(name, module.activation, expected=not is_plain, types=(nn.SiLU, _SILU))
+    elif isinstance(module, base.MobileViTIntermediate):
+        require_silu(name, module.intermediate_act_fn, types=(nn.SiLU, _SILU))
+    elif isinstance(module, base.MobileViTInvertedResidual):
+        ends = (module.expand_1x1.convolution.in_channels, module.reduce_1x1.convolution.out_channels)
+        expected = has_residual(*ends, module.conv_3x3.convolution.stride[0])
+        require_equal(name, "use_residual", module.use_residual, expected)
+    elif isinstance(module, base.MobileViTLayer):
+        patch = (module.patch_height, module.patch_width)
+        require_equal(name, "patches of", patch, (config.patch_size, config.patch_size))
+    elif isinstance(module, base.MobileViTSelfAttention):
+        require_equal(name, "heads", module.num_attention_heads, config.num_heads)

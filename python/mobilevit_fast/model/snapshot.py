@@ -52,8 +52,9 @@ class Snapshot:
         modules = list(root.modules())
         stores = [store for module in modules for store in (module._parameters, module._buffers) if store]
         dicts = [module._modules for module in modules if module._modules] + stores
-        # What stands behind an identity is kept, or another object could take it over.
-        self._kept = modules
+        # What stands behind an identity is kept, or another object could take it over. The root owns this: it
+        # would be freed by the garbage collector alone, were it kept, too.
+        self._kept = modules[1:]
         self.tensors: list[Tensor] = [
             tensor for store in stores for tensor in store.values() if tensor is not None
         ]

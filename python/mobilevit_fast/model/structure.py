@@ -54,6 +54,25 @@ def read_state(
         raise UnsupportedError(str(error)) from error
 
 
+def require_equal(name: str, what: str, found: object, expected: object) -> None:
+    """Raises UnsupportedError where a module's setting is another than that of the model's kind."""
+    if found != expected:
+        raise UnsupportedError(f"{name} has {what} {found}, not {expected}")
+
+
+def require_silu(name: str, activation: object, *, expected: bool = True, types: tuple = (nn.SiLU,)) -> None:
+    """Raises UnsupportedError where SiLU is missing, another or too much.
+
+    Args:
+        activation: the layer's; None or Identity stand for none.
+        types: those that compute it.
+    """
+    if not isinstance(activation, types if expected else (type(None), nn.Identity)):
+        raise UnsupportedError(
+            f"{name} has the activation {activation}, not {'SiLU' if expected else 'none'}"
+        )
+
+
 def require_geometry(root: nn.Module, family: str, config: ModelConfig, *, prefixed: bool) -> None:
     """Raises UnsupportedError where strides, paddings, dilations or epsilons differ from those of `config`.
 

@@ -6,7 +6,7 @@ expanded map, attention's scores) is computed again. Only gradients that somebod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,10 +29,11 @@ def save_convolution(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def conv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
-    input, weight, _ = ctx.saved_tensors
+    # Read once: recomputed tensors can be had no second time.
+    input, weight, bias = ctx.saved_tensors
     needs_input, needs_weight, needs_bias = _needed(ctx, 3)
     if ctx.silu or torch.is_grad_enabled() or (needs_input and ctx.stride != 1):
-        return _convolution_block_backward(ctx, grad, groups=1)
+        return _convolution_block_backward(ctx, grad, (input, weight, bias), groups=1)
     # At stride 1 what the kernel does to the gradient is the same with the kernel turned by 180 degrees.
     turned = weight.flip(2, 3).transpose(0, 1)
     return (
@@ -45,14 +46,15 @@ def conv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
 
 
 def dwconv3x3_backward(ctx: Any, grad: Tensor) -> tuple:
-    return _convolution_block_backward(ctx, grad, groups=ctx.saved_tensors[1].shape[0])
+    saved = ctx.saved_tensors
+    return _convolution_block_backward(ctx, grad, saved, groups=saved[1].shape[0])
 
 
-def _convolution_block_backward(ctx: Any, grad: Tensor, groups: int) -> tuple:
-    input, weight, bias = ctx.saved_tensors
+def _convolution_block_backward(ctx: Any, grad: Tensor, saved: Sequence[Any], groups: int) -> tuple:
+    input, weight, bias = saved
     if ctx.silu:
         before = functional.conv2d(input, weight, bias, ctx.stride, padding=1, groups=groups)
-        grad = _aten.silu_backward(grad, before)
+        grad = _silu_backward(grad, before)
     needed = _needed(ctx, 3)
     return *_convolution_backward(grad, input, weight, ctx.stride, groups, needed), None, None
 
@@ -78,11 +80,11 @@ def inverted_residual_backward(ctx: Any, grad: Tensor) -> tuple:
     depthwise_grads: tuple = (None, None, None)
     project_grads = _convolution_backward(grad, filtered, project, 1, 1, (any(needs[:5]), *needs[5:]))
     if any(needs[:5]):
-        inner = _aten.silu_backward(project_grads[0], before_filtered)
+        inner = _silu_backward(project_grads[0], before_filtered)
         wanted = (any(needs[:3]), *needs[3:5])
         depthwise_grads = _convolution_backward(inner, expanded, depthwise, ctx.stride, hidden, wanted)
     if any(needs[:3]):
-        inner = _aten.silu_backward(depthwise_grads[0], before_expanded)
+        inner = _silu_backward(depthwise_grads[0], before_expanded)
         expand_grads = _convolution_backward(inner, input, expand, 1, 1, needs[:3])
     grad_input = expand_grads[0]
     if ctx.residual and grad_input is not None:
@@ -120,7 +122,7 @@ def linear_backward(ctx: Any, grad: Tensor) -> tuple:
     multiply, weight_gradient = _products()
     grad_residual = grad if needs_residual else None
     if ctx.silu:
-        grad = _aten.silu_backward(grad, multiply(input, weight, bias))
+        grad = _silu_backward(grad, multiply(input, weight, bias))
     return (
         multiply(grad, weight.T) if needs_input else None,
         weight_gradient(input, grad) if needs_weight else None,
@@ -128,6 +130,14 @@ def linear_backward(ctx: Any, grad: Tensor) -> tuple:
         grad_residual,
         None,
     )
+
+
+def _silu_backward(grad: Tensor, before: Tensor) -> Tensor:
+    """torch's gradient, or its formula where that is differentiated, for which torch has none."""
+    if not torch.is_grad_enabled():
+        return _aten.silu_backward(grad, before)
+    gate = before.sigmoid()
+    return grad * gate * (1 + before * (1 - gate))
 
 
 def _products() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
