@@ -19,6 +19,7 @@ from families import (
     transformers_model,
 )
 from torch import nn
+from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevit_fast.model import optimize
@@ -278,6 +279,18 @@ def test_modules_that_were_altered_are_refused(family, path, attribute, value, m
     setattr(module, attribute, value)
     with pytest.raises(TypeError, match=message):
         optimize(model)
+
+
+@in_every_family
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("keeps_graph", [False, True])
+def test_forward_mode_is_refused(family, keeps_graph):
+    fast, given = optimize(CLASSIFIERS[family]()), images()
+    refused = pytest.raises(NotImplementedError, match="no forward-mode derivatives")
+    with torch.set_grad_enabled(keeps_graph), refused:
+        torch.func.jvp(lambda x: logits_of(fast(x)), (given,), (torch.ones_like(given),))
+    with torch.set_grad_enabled(keeps_graph), forward_ad.dual_level(), refused:
+        fast(forward_ad.make_dual(given, torch.ones_like(given)))
 
 
 @in_every_family

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from transformers import AutoModelForImageClassification
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
 
@@ -111,3 +112,12 @@ def test_create_model_takes_overrides():
 def test_create_model_suggests_near_names():
     with pytest.raises(ValueError, match="did you mean mobilevit_s"):
         create_model("mobilevit")
+
+
+@pytest.mark.parametrize("head", [nn.Linear(320, 7), nn.Sequential(nn.Linear(320, 5)), nn.Identity()])
+def test_a_replaced_classifier_is_not_saved(tmp_path, head):
+    model = create_model("mobilevit_xxs", num_classes=5)
+    model.classifier = head
+    with pytest.raises(ValueError, match="for a model of 5 labels"):
+        model.save_pretrained(tmp_path / "a")
+    assert not list(tmp_path.iterdir())

@@ -148,6 +148,13 @@ def test_it_calibrates_itself_on_the_first_batch(checkpoint, images):
     )
 
 
+def test_it_does_not_calibrate_itself_on_what_is_not_finite(checkpoint, images):
+    student = prepare_qat(checkpoint)
+    with pytest.raises(ValueError, match="numbers that are not finite"):
+        student(images * torch.inf)
+    assert not student.is_calibrated
+
+
 @pytest.mark.parametrize(
     "recipe", [WeightOnly(4, group_size=16), Mixed(bits=(4, 8))], ids=["weights", "mixed"]
 )

@@ -156,7 +156,16 @@ class MobileViT(NamedAnswer, CheckpointedBlocks):
         return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that defines the model, as plain data; the weights are float32 copies."""
+        """Everything that defines the model, as plain data; the weights are float32 copies.
+
+        Raises ValueError where the classifier was replaced by one of other classes, or of another kind.
+        """
+        classes = getattr(self.classifier, "out_features", None)
+        if type(self.classifier) is not nn.Linear or classes != len(self.labels):
+            raise ValueError(
+                f"the classifier is {self.classifier}, for a model of {len(self.labels)} labels; "
+                "from_pretrained(source, num_classes=...) replaces both"
+            )
         tensors = {
             name: np.ascontiguousarray(tensor.detach().float().cpu().numpy()).copy()
             for name, tensor in self.state_dict().items()

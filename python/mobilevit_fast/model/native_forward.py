@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mobilevit_fast import _C, cuda
 from mobilevit_fast.config import ModelConfig
@@ -180,6 +181,7 @@ def _is_plain_input(images: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
         and not torch._C._len_torch_dispatch_stack()
     )
 

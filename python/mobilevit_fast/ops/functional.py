@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mobilevit_fast.ops import library
 
@@ -190,14 +191,25 @@ def trained_inverted_residual(
 
 
 def _cast_for_float_kernels(*tensors: Tensor) -> Sequence[Tensor]:
+    _refuse_forward_mode()
     if tensors[0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return [tensor.float() for tensor in tensors]
     return _cast(*tensors)
 
 
 def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:
+    _refuse_forward_mode()
     device = tensors[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def _refuse_forward_mode() -> None:
+    # torch would take the operations' derivatives of that kind, which they do not have, for zero.
+    if forward_ad._current_level >= 0:
+        raise NotImplementedError(
+            "mobilevit_fast's operations have no forward-mode derivatives (torch.func.jvp, forward_ad); use "
+            "reverse mode, or the model as it was before optimize()"
+        )

@@ -53,7 +53,12 @@ class TrainableMobileViT(QuantizedMobileViT):
         return super().forward_stages(pixel_values)
 
     def calibrate(self, images: Tensor | None) -> None:
-        """Quantise the present weights on images [N, 3, H, W] as `quantize` does, to train on from there."""
+        """Quantise the present weights on images [N, 3, H, W] as `quantize` does, to train on from there.
+
+        Raises ValueError for images that are not finite.
+        """
+        if images is not None and not bool(images.isfinite().all()):
+            raise ValueError("the images to calibrate on hold numbers that are not finite")
         training = self.training
         apply_recipe(self.recipe, self.eval(), images)
         self.train(training)
