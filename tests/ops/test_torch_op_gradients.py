@@ -22,8 +22,9 @@ def gradients(sample, tensors, needed, upstream):
     return torch.autograd.grad(sample.call(leaves), wanted, upstream)
 
 
+@pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @on_every_sample
-def test_gradients_equal_finite_differences(sample):
+def test_gradients_and_their_gradients_equal_finite_differences(sample, check):
     tensors = sample.tensors(torch.float64)
     given = [tensor.requires_grad_() for tensor in tensors if tensor is not None]
 
@@ -31,19 +32,7 @@ def test_gradients_equal_finite_differences(sample):
         values = iter(values)
         return sample.call([None if tensor is None else next(values) for tensor in tensors])
 
-    assert torch.autograd.gradcheck(call, given, fast_mode=True)
-
-
-@on_every_sample
-def test_second_gradients_equal_finite_differences(sample):
-    tensors = sample.tensors(torch.float64)
-    given = [tensor.requires_grad_() for tensor in tensors if tensor is not None]
-
-    def call(*values):
-        values = iter(values)
-        return sample.call([None if tensor is None else next(values) for tensor in tensors])
-
-    assert torch.autograd.gradgradcheck(call, given, fast_mode=True)
+    assert check(call, given, fast_mode=True)
 
 
 @on_every_sample
