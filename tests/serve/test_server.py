@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import logging
 import threading
 import time
 
@@ -13,9 +11,6 @@ import pytest
 from colour_sessions import ColourSession, red_png
 from PIL import Image
 from running_server import LONG, multipart, serving, wait_until
-
-from mobilevit_fast.serve.logs import JsonFormatter, log
-from mobilevit_fast.serve.settings import ServerSettings
 
 
 @pytest.fixture(scope="module")
@@ -367,22 +362,6 @@ def test_the_api_describes_itself(server):
     assert "image/*" in paths["/classify"]["post"]["requestBody"]["content"]
 
 
-def test_the_log_is_json(caplog):
-    with caplog.at_level(logging.INFO, "mobilevit_fast.serve"), serving(log_requests=True) as running:
-        reply = running.post("/classify?model=colours", red_png(20), {"Authorization": "Bearer hidden"})
-    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
-    [line] = [line for line in lines if line["event"] == "request"]
-    assert line["id"] == reply.headers["X-Request-Id"]
-    assert (line["method"], line["path"], line["status"]) == ("POST", "/classify", 200)
-    assert "hidden" not in json.dumps(lines)
-    try:
-        raise RuntimeError("broken")
-    except RuntimeError as error:
-        caplog.clear()
-        log("failed", error=error)
-    assert "broken" in json.loads(JsonFormatter().format(caplog.records[0]))["exception"]
-
-
 def test_shutting_down_answers_what_was_accepted():
     replies = []
     with serving(drain_s=0.3) as running:
@@ -400,22 +379,3 @@ def test_shutting_down_answers_what_was_accepted():
             thread.join(LONG)
     assert sorted(red for red, _ in replies) == list(range(20, 30))
     assert all(best(reply) == red and reply.headers["Connection"] == "close" for red, reply in replies)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"port": 70000}, "port"),
-        ({"token": ""}, "token"),
-        ({"token": "a b"}, "token"),
-        ({"token": "a\nb"}, "token"),
-        ({"token": "a\x00b"}, "token"),
-        ({"token": "\u00e9"}, "token"),
-        ({"max_body_bytes": 0}, "max_body_bytes"),
-        ({"request_timeout_s": 0}, "request_timeout_s"),
-        ({"drain_s": -1}, "drain_s"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ServerSettings(**settings)
