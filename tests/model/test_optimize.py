@@ -221,12 +221,22 @@ def test_what_the_engine_lacks_is_computed_in_torch(family, kind):
     assert_same(actual.detach(), expected.detach(), 1e-3 if kind == "training" else 1e-4)
 
 
-def test_float64_under_autocast_is_refused_as_torch_does():
-    fast = optimize(our_model().double())
-    no_gradients, autocast = torch.no_grad(), torch.autocast("cpu", torch.bfloat16)
-    with no_gradients, autocast, engine_runs() as runs, pytest.raises(RuntimeError, match="dtype"):
-        fast(images().double())
-    assert not runs
+@in_every_family
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_autocast_over_modules_of_other_types_does_what_torch_does(family, dtype, training):
+    model = CLASSIFIERS[family]().to(dtype).train(training)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    fast, given = optimize(model), images().to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, actual = logits_of(copy.deepcopy(model)(given)), logits_of(fast(given))
+    assert actual.dtype == expected.dtype == dtype
+    assert_same(actual.detach().float(), expected.detach().float(), 1e-4 if dtype == torch.float64 else 0.1)
+    actual.sum().backward()
+    gradients = [parameter.grad for parameter in fast.parameters()]
+    assert all(gradient.dtype == dtype and gradient.isfinite().all() for gradient in gradients)
 
 
 @in_every_family

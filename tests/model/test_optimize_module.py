@@ -20,6 +20,7 @@ from families import (
 )
 from torch import nn
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevit_fast.model import optimize
@@ -284,13 +285,25 @@ def test_modules_that_were_altered_are_refused(family, path, attribute, value, m
 @in_every_family
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize("keeps_graph", [False, True])
-def test_forward_mode_is_refused(family, keeps_graph):
-    fast, given = optimize(CLASSIFIERS[family]()), images()
-    refused = pytest.raises(NotImplementedError, match="no forward-mode derivatives")
-    with torch.set_grad_enabled(keeps_graph), refused:
-        torch.func.jvp(lambda x: logits_of(fast(x)), (given,), (torch.ones_like(given),))
-    with torch.set_grad_enabled(keeps_graph), forward_ad.dual_level(), refused:
-        fast(forward_ad.make_dual(given, torch.ones_like(given)))
+def test_forward_mode_and_transforms_give_what_the_model_gives(family, keeps_graph):
+    model, given = CLASSIFIERS[family](), images()
+    fast, direction = optimize(model), torch.rand_like(given)
+
+    def derivatives(module):
+        def logits(x):
+            return logits_of(torch.func.functional_call(module, dict(module.state_dict()), (x,)))
+
+        plain = sdpa_kernel(SDPBackend.MATH)  # timm's own attention has no forward mode otherwise
+        with torch.set_grad_enabled(keeps_graph), engine_runs() as runs, plain:
+            forward = torch.func.jvp(logits, (given,), (direction,))
+            with forward_ad.dual_level():
+                dual = forward_ad.unpack_dual(logits_of(module(forward_ad.make_dual(given, direction))))
+            reverse = torch.func.grad(lambda x: logits(x).sin().sum())(given)
+        assert not runs
+        return [*forward, dual.tangent, reverse]
+
+    for actual, expected in zip(derivatives(fast), derivatives(copy.deepcopy(model)), strict=True):
+        assert_same(actual.detach(), expected.detach())
 
 
 @in_every_family

@@ -79,8 +79,14 @@ def folded_convolution(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
     return functional.silu(y) if silu else y
 
 
-def can_train(layer: ConvNorm, norm_type: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> bool:
-    """Whether the layer is a convolution and a BatchNorm that uses the batch's own statistics."""
+def can_train(x: Tensor, layer: ConvNorm, norm_type: type[nn.BatchNorm2d] = nn.BatchNorm2d) -> bool:
+    """Whether the layer is a convolution and a BatchNorm that uses the batch's own statistics, and kernels
+    take maps like `x`.
+    """
+    return _has_kernels(x) and _uses_batch_statistics(layer, norm_type)
+
+
+def _uses_batch_statistics(layer: ConvNorm, norm_type: type[nn.BatchNorm2d]) -> bool:
     conv, norm = layer
     return (
         is_plain(conv, nn.Conv2d)
@@ -96,9 +102,6 @@ def trained_convolution(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
     """A layer that `can_train`, then SiLU where asked for; the running statistics move on."""
     conv, norm = layer
     y = _convolution(x, conv)
-    if not _has_kernels(y):
-        y = norm(y)
-        return functional.silu(y) if silu else y
     y, mean, variance = ops.batch_norm(y, norm.weight, norm.bias, epsilon=norm.eps, silu=silu)
     _count_batch(norm, mean, variance, y.numel() // y.shape[1])
     return y
@@ -108,12 +111,13 @@ def _count_batch(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, values: i
     """Move the running statistics on by a batch of `values` values per channel."""
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (values / (values - 1)), norm.momentum)
+        unbiased = variance * (values / (values - 1))
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
 
 
 def _convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    if not (conv.groups == 1 and conv.padding_mode == "zeros" and _has_kernels(x)):
+    if conv.groups != 1 or conv.padding_mode != "zeros":
         return conv(x)
     if _is_same(conv, 1, (1, 1)):
         return to_map(ops.linear(to_tokens(x), conv.weight.flatten(1), conv.bias))
@@ -136,7 +140,7 @@ def conv_norm(x: Tensor, layer: ConvNorm, *, silu: bool) -> Tensor:
     """Convolution, BatchNorm and SiLU where asked for, in the fewest operations."""
     if can_fold(layer):
         return folded_convolution(x, layer, silu=silu)
-    if can_train(layer):
+    if can_train(x, layer):
         return trained_convolution(x, layer, silu=silu)
     conv, norm = layer
     y = conv(x)
@@ -173,7 +177,7 @@ def can_train_inverted_residual(
     """Whether three layers that `can_train` fuse, and kernels take maps like `x`."""
     return (
         (_has_kernels(x) or _is_cast_for_kernels(x))
-        and all(can_train(layer, norm_type) for layer in layers)
+        and all(_uses_batch_statistics(layer, norm_type) for layer in layers)
         and all(conv.bias is None and conv.padding_mode == "zeros" for conv, _ in layers)
         and len({norm.eps for _, norm in layers}) == 1
         and can_fuse_inverted_residual(layers)

@@ -38,7 +38,7 @@ class ConvNormAct(layers.ConvNormAct):
         layer = self.conv, self.bn
         if _can_fold(self):
             return blocks.folded_convolution(x, layer, silu=_has_silu(self))
-        if blocks.can_train(layer, layers.BatchNormAct2d) and _has_plain_parts(self):
+        if blocks.can_train(x, layer, layers.BatchNormAct2d) and _has_plain_parts(self):
             return blocks.trained_convolution(x, layer, silu=_has_silu(self))
         return super().forward(x)
 

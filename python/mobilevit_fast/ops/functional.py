@@ -1,19 +1,24 @@
 """The operations as Python functions: `torch.ops.mobilevit_fast.*` with defaults, docstrings and autocast.
 
-Under torch.autocast every tensor is cast first: to autocast's dtype, as torch does for convolutions and
-linears; on a CPU those of `attention` and `trained_inverted_residual` to float32, the dtype of their kernels,
-which are faster than torch's operators in any other.
+Under torch.autocast every tensor but those of float64 is cast first: to autocast's dtype, as torch does for
+convolutions and linears; on a CPU those of `attention` and `trained_inverted_residual` to float32, the dtype
+of their kernels, which are faster than torch's operators in any other.
+
+Under torch.func's transforms (grad, jacrev, jvp, vmap, ...) and in forward mode the formulas in torch's own
+operators compute: for operators of a library, torch has neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mobilevit_fast.ops import library
+from mobilevit_fast.ops import library, reference, reference_blocks
 
 _ops = getattr(torch.ops, library.NAMESPACE)
 
@@ -37,7 +42,7 @@ def dwconv3x3(
         ValueError: shapes that do not fit, or another stride.
     """
     input, weight, bias = _cast(input, weight, bias)
-    return _ops.dwconv3x3(input, weight, bias, stride, silu)
+    return _operation("dwconv3x3")(input, weight, bias, stride, silu)
 
 
 def conv3x3(
@@ -47,7 +52,7 @@ def conv3x3(
     3].
     """
     input, weight, bias = _cast(input, weight, bias)
-    return _ops.conv3x3(input, weight, bias, stride, silu)
+    return _operation("conv3x3")(input, weight, bias, stride, silu)
 
 
 def inverted_residual(
@@ -77,7 +82,7 @@ def inverted_residual(
         ValueError: shapes that do not fit, another stride, a residual that cannot be.
     """
     tensors = _cast(input, *expand, *depthwise, *project)
-    return _ops.inverted_residual(*tensors, stride, residual)
+    return _operation("inverted_residual")(*tensors, stride, residual)
 
 
 def linear(
@@ -103,7 +108,7 @@ def linear(
         TypeError: tensors that are not floating point or of different dtypes.
         ValueError: shapes that do not fit.
     """
-    return _ops.linear(*_cast(input, weight, bias, residual), silu)
+    return _operation("linear")(*_cast(input, weight, bias, residual), silu)
 
 
 def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) -> Tensor:
@@ -122,7 +127,7 @@ def attention(qkv: Tensor, heads: int, *, patch_size: tuple[int, int] = (2, 2)) 
         ValueError: a shape that heads or patch do not divide.
     """
     (qkv,) = _cast_for_float_kernels(qkv)
-    return _ops.attention(qkv, heads, *patch_size)
+    return _operation("attention")(qkv, heads, *patch_size)
 
 
 def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
@@ -132,7 +137,7 @@ def layer_norm(input: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 
         TypeError: tensors that are not floating point or of different dtypes.
         ValueError: shapes that do not fit.
     """
-    return _ops.layer_norm(input, weight, bias, epsilon)
+    return _operation("layer_norm")(input, weight, bias, epsilon)
 
 
 def batch_norm(
@@ -154,7 +159,7 @@ def batch_norm(
         ValueError: shapes that do not fit, or a single value per channel.
     """
     input, weight, bias = _cast(input, weight, bias)
-    return _ops.batch_norm(input, weight, bias, epsilon, silu)
+    return _operation("batch_norm")(input, weight, bias, epsilon, silu)
 
 
 def trained_inverted_residual(
@@ -186,30 +191,44 @@ def trained_inverted_residual(
             channel.
     """
     tensors = _cast_for_float_kernels(input, *expand, *depthwise, *project)
-    output, *kept = _ops.trained_inverted_residual(*tensors, epsilon, stride, residual)
+    output, *kept = _operation("trained_inverted_residual")(*tensors, epsilon, stride, residual)
     return output, [(kept[at], kept[at + 1]) for at in (0, 3, 6)]
 
 
+def _operation(name: str) -> Callable[..., Any]:
+    """The operator of that name, or its formula where torch has to look into it."""
+    if not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0:
+        return getattr(_ops, name)
+    return _FORMULAS[name]
+
+
+def _attention_formula(*arguments: Any) -> Tensor:
+    # torch's fused attention has no forward-mode and no second derivatives.
+    with sdpa_kernel(SDPBackend.MATH):
+        return reference.attention(*arguments)
+
+
+_FORMULAS = {
+    **{name: getattr(reference, name) for name in (*library.NAMES, "layer_norm", "batch_norm")},
+    "attention": _attention_formula,
+    "trained_inverted_residual": reference_blocks.trained_inverted_residual,
+}
+
+
 def _cast_for_float_kernels(*tensors: Tensor) -> Sequence[Tensor]:
-    _refuse_forward_mode()
     if tensors[0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        return [tensor.float() for tensor in tensors]
+        return [_to(torch.float32, tensor) for tensor in tensors]
     return _cast(*tensors)
 
 
 def _cast(*tensors: Tensor | None) -> Sequence[Tensor | None]:
-    _refuse_forward_mode()
     device = tensors[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
-    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    return [None if tensor is None else _to(dtype, tensor) for tensor in tensors]
 
 
-def _refuse_forward_mode() -> None:
-    # torch would take the operations' derivatives of that kind, which they do not have, for zero.
-    if forward_ad._current_level >= 0:
-        raise NotImplementedError(
-            "mobilevit_fast's operations have no forward-mode derivatives (torch.func.jvp, forward_ad); use "
-            "reverse mode, or the model as it was before optimize()"
-        )
+def _to(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    # torch.autocast leaves float64 alone, too: who computes in it wants it.
+    return tensor if tensor.dtype == torch.float64 else tensor.to(dtype)

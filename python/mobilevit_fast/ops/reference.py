@@ -26,7 +26,7 @@ def _convolution(
     input: Tensor, weight: Tensor, bias: Tensor | None, stride: int, silu: bool, groups: int = 1
 ) -> Tensor:
     output = functional.conv2d(input, weight, bias, stride, padding=weight.shape[-1] // 2, groups=groups)
-    return (functional.silu(output) if silu else output).contiguous(memory_format=torch.channels_last)
+    return channels_last(functional.silu(output) if silu else output)
 
 
 def inverted_residual(
@@ -113,7 +113,7 @@ def batch_norm(
     scale = weight * torch.rsqrt(variance + epsilon)
     output = _per_channel(scale) * (input - _per_channel(mean)) + _per_channel(bias)
     output = functional.silu(output) if silu else output
-    return output.contiguous(memory_format=torch.channels_last), mean, variance
+    return channels_last(output), mean.detach(), variance.detach()
 
 
 def batch_norm_backward(
@@ -138,11 +138,16 @@ def batch_norm_backward(
     count = input.numel() // input.shape[1]
     rest = (normalized * _per_channel(weight_gradient) + _per_channel(bias_gradient)) / count
     gradient = (upstream - rest) * _per_channel(weight * precision)
-    return gradient.contiguous(memory_format=torch.channels_last), weight_gradient, bias_gradient
+    return channels_last(gradient), weight_gradient, bias_gradient
 
 
 def _per_channel(values: Tensor) -> Tensor:
     return values[:, None, None]
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """Maps [N, C, H, W] in channels_last memory; torch.vmap has no rule for asking `contiguous` for that."""
+    return maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def split_heads(maps: Tensor, parts: int, heads: int, patch_height: int, patch_width: int) -> Tensor:

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from mobilevit_fast.ops import native_blocks, reference
+from mobilevit_fast.ops import native_blocks, reference_blocks
 from mobilevit_fast.ops.checks import (
     check_map,
     check_rank,
@@ -108,64 +107,13 @@ def empty_block_backward(*given: Any) -> tuple[Tensor, ...]:
     return empty_map(input, input.shape[1], 1), *(torch.empty_like(tensor) for tensor in parameters)
 
 
-# ---- formulas
-
-
-def _formula(*arguments: Any) -> tuple[Tensor, ...]:
-    (input, *parameters), (epsilon, stride, residual) = arguments[:10], arguments[10:]
-    kept: list[Tensor] = []
-    x = input
-    for at, (layer_stride, groups) in enumerate(_geometry(parameters, stride)):
-        conv, weight, bias = parameters[3 * at : 3 * at + 3]
-        raw = functional.conv2d(x, conv, None, layer_stride, conv.shape[-1] // 2, groups=groups)
-        x, mean, variance = reference.batch_norm(raw, weight, bias, epsilon, silu=at < 2)
-        kept += [raw.contiguous(memory_format=torch.channels_last), mean, variance]
-    output = x + input if residual else x.clone()
-    return output.contiguous(memory_format=torch.channels_last), *kept[1:]
-
-
-def _formula_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    upstream, (input, *parameters) = arguments[0], arguments[1:11]
-    epsilon, stride, residual = arguments[19:]
-    geometry = _geometry(parameters, stride)
-    raws, inputs = [], [input]
-    for at, (layer_stride, groups) in enumerate(geometry):
-        # Computed again, so that second derivatives see how all depends on the input.
-        conv, weight, bias = parameters[3 * at : 3 * at + 3]
-        raws.append(
-            functional.conv2d(inputs[at], conv, None, layer_stride, conv.shape[-1] // 2, groups=groups)
-        )
-        inputs.append(reference.batch_norm(raws[at], weight, bias, epsilon, silu=True)[0])
-    gradients: list[Tensor] = []
-    gradient = upstream
-    for at in (2, 1, 0):
-        conv, weight, bias = parameters[3 * at : 3 * at + 3]
-        layer_stride, groups = geometry[at]
-        gradient, *of_norm = reference.batch_norm_backward(
-            *(gradient, raws[at], weight, bias, None, None, epsilon), silu=at < 2
-        )
-        padding = conv.shape[-1] // 2
-        gradient, of_conv, _ = torch.ops.aten.convolution_backward(
-            *(gradient, inputs[at], conv, None, [layer_stride] * 2, [padding] * 2, [1, 1]),
-            *(False, [0, 0], groups, [True, True, False]),
-        )
-        gradients = [of_conv.contiguous(), *of_norm, *gradients]
-    gradient = gradient + upstream if residual else gradient
-    return gradient.contiguous(memory_format=torch.channels_last), *gradients
-
-
-def _geometry(parameters: Any, stride: int) -> list[tuple[int, int]]:
-    """Stride and groups of each convolution."""
-    return [(1, 1), (stride, parameters[0].shape[0]), (1, 1)]
-
-
 # ---- registration
 
 
 def _compute(*arguments: Any) -> tuple[Tensor, ...]:
     outputs = empty_block(*arguments)
     if not runs_natively(outputs[0]):
-        return _formula(*arguments)
+        return reference_blocks.trained_inverted_residual(*arguments)
     native_blocks.trained_inverted_residual(arguments[0], arguments[1:10], *arguments[10:], outputs)
     return outputs
 
@@ -173,7 +121,7 @@ def _compute(*arguments: Any) -> tuple[Tensor, ...]:
 def _compute_backward(*arguments: Any) -> tuple[Tensor, ...]:
     gradients = empty_block_backward(*arguments)
     if not runs_natively(gradients[0]):
-        return _formula_backward(*arguments)
+        return reference_blocks.trained_inverted_residual_backward(*arguments)
     native_blocks.trained_inverted_residual_backward(
         *arguments[:2], arguments[2:19], *arguments[19:], gradients
     )
@@ -191,7 +139,7 @@ def _backward(ctx: Any, upstream: Tensor | None, *_: Tensor | None) -> tuple:
         return (None,) * 13
     compute = torch.ops.mobilevit_fast.trained_inverted_residual_backward
     if torch.is_grad_enabled():
-        compute = _formula_backward
+        compute = reference_blocks.trained_inverted_residual_backward
     gradients = compute(upstream, *ctx.saved_tensors, ctx.epsilon, ctx.stride, ctx.residual)
     return *gradients, None, None, None
 
