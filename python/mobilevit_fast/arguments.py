@@ -5,11 +5,14 @@ from __future__ import annotations
 import operator
 
 
-def check_count(name: str, value: int) -> None:
-    """Raises TypeError for what is no whole number, ValueError for one below 1."""
+def check_count(name: str, value: int, *, most: int | None = None) -> None:
+    """Raises TypeError for what is no whole number, ValueError for one below 1 or above `most`."""
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+        count = None
+    if count is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if count < 1 or (most is not None and count > most):
+        limits = "at least 1" if most is None else f"from 1 to {most}"
+        raise ValueError(f"{name} must be {limits}, got {value}")

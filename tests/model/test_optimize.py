@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from families import (
@@ -295,3 +296,31 @@ def test_threads_follow_torch_unless_they_are_given(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert built == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("threads", "error", "message"),
+    [
+        (0, ValueError, "from 1 to 512, got 0"),
+        (513, ValueError, "from 1 to 512, got 513"),
+        (True, TypeError, "whole number, got True"),
+        (1.5, TypeError, "whole number, got 1.5"),
+    ],
+)
+def test_wrong_numbers_of_threads_are_refused(threads, error, message):
+    with pytest.raises(error, match=message):
+        optimize(our_model(), threads=threads)
+
+
+def test_models_without_values_are_refused():
+    with pytest.raises(TypeError, match="on the meta device, without values"):
+        optimize(our_model().to("meta"))
+
+
+@pytest.mark.parametrize(
+    "given", [None, np.zeros((1, 3, 64, 64), np.float32), torch.zeros(1, 3, 64, 64).byte()]
+)
+def test_inputs_of_other_kinds_are_refused_in_words(given):
+    for model in (our_model(), optimize(our_model())):
+        with pytest.raises(TypeError, match="must be a tensor of floating point numbers, got"):
+            model(given)

@@ -329,12 +329,6 @@ def test_other_timm_models_are_refused(name):
         optimize(timm.create_model(name))
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5])
-def test_thread_counts_are_checked(threads):
-    with pytest.raises(ValueError, match="threads must be a positive integer"):
-        optimize(our_model(), threads=threads)
-
-
 def test_counting_an_engines_runs_tells_them_from_torchs():
     with engine_runs() as runs, torch.inference_mode():
         our_model()(images())

@@ -138,6 +138,9 @@ class MobileViT(NamedAnswer, CheckpointedBlocks):
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
         """Images [N, 3, H, W] to the last map [N, head_channels, ceil(H / 32), ceil(W / 32)]."""
+        if not (isinstance(pixel_values, Tensor) and pixel_values.is_floating_point()):
+            found = getattr(pixel_values, "dtype", type(pixel_values).__name__)
+            raise TypeError(f"pixel_values must be a tensor of floating point numbers, got {found}")
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
             raise ValueError(f"pixel_values must be [N, 3, H, W], got {list(pixel_values.shape)}")
         x = self.stem(pixel_values)

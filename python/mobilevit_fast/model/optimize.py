@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from mobilevit_fast import _C
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.model.engine_module import EngineModule
 from mobilevit_fast.model.structure import UnsupportedError
 
@@ -42,8 +44,8 @@ def optimize(module: Module, *, threads: int | None = None) -> Module:
       on a CUDA device that this build has kernels for in float16, bfloat16, and float32 as TF32, once torch
       may compute products in it (`torch.set_float32_matmul_precision("high")`). The engine is built at the
       first call, and again when a module, parameter or buffer has changed since; every call checks. Values
-      written through `tensor.data` in eval mode go unnoticed: call `eval()` after `train()`, or `optimize`
-      again.
+      written through `tensor.data` in eval mode go unnoticed, and so do settings (a norm's epsilon, a
+      convolution's stride, a replaced `forward`): call `eval()` after `train()`, or `optimize` again.
     - Everything else (training, gradients, hidden states, other types and devices, hooks on submodules,
       torch.compile, torch.export) runs in torch, on the operations `torch.ops.mobilevit_fast.*`.
 
@@ -53,11 +55,12 @@ def optimize(module: Module, *, threads: int | None = None) -> Module:
         threads: for the engine; None for `torch.get_num_threads()` at each call.
 
     Raises:
-        TypeError: any other module, or a variant that the engine does not compute; says which part.
-        ValueError: threads below 1.
+        TypeError: any other module, or a variant that the engine does not compute; says which part. Threads
+            that are no whole number.
+        ValueError: threads below 1 or above 512.
     """
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads must be a positive integer or None, got {threads!r}")
+    if threads is not None:
+        check_count("threads", threads, most=_C.max_threads)
     replacements = _replacements_for(module)
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     optimized = copy.deepcopy(module, shared)

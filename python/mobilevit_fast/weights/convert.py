@@ -118,6 +118,10 @@ def _check_fit(expected: Mapping[str, Shape], given: Mapping[str, Shape], proble
 def _as_float32(name: str, tensor: Any, source: str) -> np.ndarray:
     # A torch tensor, known by its method so that torch need not be installed.
     if hasattr(tensor, "detach"):
+        if tensor.device.type == "meta":
+            raise ValueError(
+                f"tensor {name} of {source} is on the meta device, without values: load them first"
+            )
         floating = tensor.is_floating_point()
         array = tensor.detach().cpu().float().numpy() if floating else None
     else:
