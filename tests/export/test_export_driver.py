@@ -109,6 +109,8 @@ def test_the_report_overwrites_nothing_without_force(tmp_path, checkpoint, fake)
         ("onnx", "a.onnx", {"precision": "fp64"}, ValueError, "unknown precision 'fp64'"),
         ("onnx", "a.onnx", {"precision": "int8"}, ValueError, "not quantised"),
         ("onnx", "a.onnx", {"size": (0, 3)}, ValueError, "size must be"),
+        ("onnx", "a.onnx", {"size": (100_000, 64)}, ValueError, "each from 1 to 8192, got"),
+        ("onnx", "a.onnx", {"size": (64, True)}, ValueError, "size must be"),
         ("onnx", "a.onnx", {"size": (100, 96), "dynamic_size": True}, ValueError, "multiples of 32 from 96"),
         ("onnx", "a.onnx", {"images": []}, ValueError, "no images were given"),
         ("onnx", "a.onnx", {"images": "nowhere"}, FileNotFoundError, "there is no folder 'nowhere'"),
@@ -239,9 +241,15 @@ def test_what_a_format_lacks_is_named(tmp_path, checkpoint, fake, monkeypatch, o
         export(checkpoint, "onnx", tmp_path / "a.onnx", **options)
 
 
-def test_batches_are_a_sequence(tmp_path, checkpoint):
-    with pytest.raises(TypeError, match=r"batches must be a sequence of numbers .* \[4\], got 4"):
-        export(checkpoint, "onnx", tmp_path / "a.onnx", batches=4)
+@pytest.mark.parametrize("batches", [4, np.int64(4)])
+def test_batches_are_a_sequence(tmp_path, checkpoint, batches):
+    with pytest.raises(TypeError, match=r"batches must be a sequence of numbers .* \[4\], got .*4"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx", batches=batches)
+
+
+def test_numpys_whole_numbers_are_whole_numbers(tmp_path, checkpoint, fake):
+    report = export(checkpoint, "onnx", tmp_path / "a.onnx", size=(np.int64(64), 96), batches=[np.int32(2)])
+    assert (report.options["size"], report.options["batches"]) == ([64, 96], [2])
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str
 
 
 def _choose_batches(dynamic: bool | None, wanted: Sequence[int] | None, chosen: Format) -> tuple[int, ...]:
-    if isinstance(wanted, int):
+    if wanted is not None and not isinstance(wanted, Sequence):
         raise TypeError(f"batches must be a sequence of numbers of images, such as [4], got {wanted!r}")
     if wanted is None:
         wanted = chosen.batches if dynamic is None else () if dynamic else (1,)

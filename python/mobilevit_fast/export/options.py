@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ SIZE_STEP = 32
 """A model of dynamic size takes multiples of it: those are the sizes at which no layer loses pixels."""
 
 SMALLEST_SIZE = 96
+
+LARGEST_SIZE = 8192
+"""As in `Preprocessing`."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,16 @@ class Options:
     of_format: FormatOptions = field(default_factory=FormatOptions)
 
     def __post_init__(self) -> None:
-        sizes = self.size if isinstance(self.size, tuple | list) else ()
-        if len(sizes) != 2 or not all(type(size) is int and size >= 1 for size in sizes):
-            raise ValueError(f"size must be (height, width) in pixels, got {self.size!r}")
-        object.__setattr__(self, "size", tuple(sizes))
-        if not all(type(batch) is int and batch >= 1 for batch in self.batches):
+        sizes = _whole_numbers(self.size)
+        if sizes is None or len(sizes) != 2 or not all(1 <= size <= LARGEST_SIZE for size in sizes):
+            raise ValueError(
+                f"size must be (height, width) in pixels, each from 1 to {LARGEST_SIZE}, got {self.size!r}"
+            )
+        object.__setattr__(self, "size", sizes)
+        batches = _whole_numbers(self.batches)
+        if batches is None or not all(batch >= 1 for batch in batches):
             raise ValueError(f"batches must be numbers of images, got {self.batches!r}")
-        object.__setattr__(self, "batches", tuple(sorted(set(self.batches))))
+        object.__setattr__(self, "batches", tuple(sorted(set(batches))))
         if self.dynamic_size and any(size % SIZE_STEP or size < SMALLEST_SIZE for size in self.size):
             raise ValueError(
                 f"a model of dynamic size takes multiples of {SIZE_STEP} from {SMALLEST_SIZE}, "
@@ -81,3 +88,13 @@ class Options:
             "keep_custom_ops": self.keep_custom_ops,
             **self.of_format.to_dict(),
         }
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...] | None:
+    """None for anything but a sequence of ints, NumPy's among them."""
+    if not isinstance(values, tuple | list) or any(isinstance(value, bool) for value in values):
+        return None
+    try:
+        return tuple(operator.index(value) for value in values)
+    except TypeError:
+        return None
