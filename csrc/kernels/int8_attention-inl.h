@@ -113,13 +113,14 @@ class Int8AttentionHead {
     }
   }
 
-  // Queries [token, token + kVectors * kLanes) as a panel without bias; lanes beyond the last token repeat
-  // it.
+  // Queries [token, token + kVectors * kLanes) as a panel, whose bias is where scores start; lanes beyond the
+  // last token repeat it.
   template <int kVectors>
   void GatherQueries(int64_t token) const {
     constexpr int kLanes = Vec::kLanes;
     constexpr int64_t kWidth = kVectors * kLanes;
-    __builtin_memset(queries_, 0, kWidth * sizeof(Unit));
+    const IntVec start = IntVec::Set(StartsAsFloat(layout_.head_dim) ? kFloatStart : 0);
+    for (int j = 0; j < kVectors; ++j) start.Store(reinterpret_cast<int32_t*>(queries_) + j * kLanes);
     for (int j = 0; j < kVectors; ++j) {
       const uint8_t* from[kLanes];
       for (int i = 0; i < kLanes; ++i) {
@@ -195,7 +196,11 @@ class Int8AttentionHead {
     } else {
       score(ScoreEpilogue<kWidth, IntVec, int32_t>{scores_, statistics.largest});
     }
-    WeighKeys<Int8Dot, kVectors>(scores_, layout_.tokens, scales_, statistics);
+    if (StartsAsFloat(layout_.head_dim)) {
+      WeighKeys<Int8Dot, kVectors, true>(scores_, layout_.tokens, scales_, statistics);
+    } else {
+      WeighKeys<Int8Dot, kVectors, false>(scores_, layout_.tokens, scales_, statistics);
+    }
     ForEachValueGroup(layout_.head_dim,
                       [&](int64_t channel, int64_t rows) { WeighRows<kVectors>(rows, channel, statistics); });
     StoreOutputs<kVectors>(token);

@@ -11,8 +11,7 @@ inline IntVec Max(IntVec a, IntVec b) { return {_mm256_max_epi32(a.v, b.v)}; }
 // The weights of distances in 16 bits.
 MVF_INLINE __m256i Int8Exp2(__m256i distances) {
   const __m256i fraction = _mm256_slli_epi16(distances, 16 - kDistanceBits);
-  __m256i missing = _mm256_mulhi_epu16(fraction, _mm256_set1_epi16(kExp2Cubic));
-  missing = _mm256_mulhi_epu16(fraction, _mm256_sub_epi16(_mm256_set1_epi16(kExp2Quadratic), missing));
+  __m256i missing = _mm256_mulhi_epu16(fraction, _mm256_set1_epi16(kExp2Quadratic));
   missing = _mm256_mulhi_epu16(fraction, _mm256_sub_epi16(_mm256_set1_epi16(kExp2Linear), missing));
   const __m256i power = _mm256_xor_si256(missing, _mm256_set1_epi16(0x7fff));
   // There is no shift of each word by a count of its own: 2 * power is multiplied by 2^(15 - n), whose lower

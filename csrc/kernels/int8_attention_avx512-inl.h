@@ -11,8 +11,7 @@ inline IntVec Max(IntVec a, IntVec b) { return {_mm512_max_epi32(a.v, b.v)}; }
 // The weights of distances in 16 bits; that of -32768, which stands for what 32 bits do not hold, is 0.
 MVF_INLINE __m512i Int8Exp2(__m512i distances) {
   const __m512i fraction = _mm512_slli_epi16(distances, 16 - kDistanceBits);
-  __m512i missing = _mm512_mulhi_epu16(fraction, _mm512_set1_epi16(kExp2Cubic));
-  missing = _mm512_mulhi_epu16(fraction, _mm512_sub_epi16(_mm512_set1_epi16(kExp2Quadratic), missing));
+  __m512i missing = _mm512_mulhi_epu16(fraction, _mm512_set1_epi16(kExp2Quadratic));
   missing = _mm512_mulhi_epu16(fraction, _mm512_sub_epi16(_mm512_set1_epi16(kExp2Linear), missing));
   const __m512i power = _mm512_srlv_epi16(_mm512_xor_si512(missing, _mm512_set1_epi16(0x7fff)),
                                           _mm512_srli_epi16(distances, kDistanceBits));

@@ -18,8 +18,7 @@ MVF_INLINE int16x8_t StepsOf(Vec distance) {
 // its upper half.
 MVF_INLINE uint16x8_t Int8Exp2(int16x8_t steps) {
   const int16x8_t fraction = vandq_s16(vshlq_n_s16(steps, 15 - kDistanceBits), vdupq_n_s16(0x7fff));
-  int16x8_t missing = vqdmulhq_n_s16(fraction, kExp2Cubic);
-  missing = vqdmulhq_s16(fraction, vsubq_s16(vdupq_n_s16(kExp2Quadratic), missing));
+  int16x8_t missing = vqdmulhq_n_s16(fraction, kExp2Quadratic);
   missing = vqdmulhq_s16(fraction, vsubq_s16(vdupq_n_s16(kExp2Linear), missing));
   const int16x8_t octaves = vshrq_n_s16(steps, kDistanceBits);
   const int16x8_t power = vshlq_s16(vsubq_s16(vdupq_n_s16(0x7fff), missing), vnegq_s16(octaves));

@@ -15,6 +15,19 @@ struct Int8QueryStatistics {
   alignas(kAlignment) float multiplier[kVectors * Vec::kLanes];  // of the output, over the sum of weights
 };
 
+// Where scores start. Of heads of up to kExactHead channels they stay below 2^22, and added to the bits of
+// 1.5 * 2^23 they are those of a float: one that much above it, which needs no conversion.
+constexpr int64_t kExactHead = 128;
+constexpr int32_t kFloatStart = 0x4b400000;
+constexpr bool StartsAsFloat(int64_t head_dim) { return head_dim <= kExactHead; }
+
+// largest - score, exact for scores that start as floats.
+template <bool kFloats>
+MVF_INLINE Vec DistanceOf(IntVec largest, IntVec score) {
+  if constexpr (kFloats) return Sub(BitsAsFloat(largest), BitsAsFloat(score));
+  return ToFloat(Sub(largest, score));
+}
+
 struct Int8AttentionScales {
   float distance;  // of two scores, in steps
   float output;
@@ -23,7 +36,7 @@ struct Int8AttentionScales {
 
 // Weights p = 255 * exp(score - largest) in place of the scores, and what their sums make of the output's
 // multiplier.
-template <class Dot, int kVectors>
+template <class Dot, int kVectors, bool kFloats>
 __attribute__((noinline)) void WeighKeys(int32_t* scores, int64_t keys, Int8AttentionScales scales,
                                          Int8QueryStatistics<kVectors>& statistics) {
   constexpr int kLanes = Vec::kLanes;
@@ -45,7 +58,7 @@ __attribute__((noinline)) void WeighKeys(int32_t* scores, int64_t keys, Int8Atte
         distance[k] = Vec::Set(kDistanceLimit);
         if (k < present) {
           const IntVec score = IntVec::Load(scores + (key + k) * kWidth + kLanes * j);
-          distance[k] = Mul(ToFloat(Sub(largest[j], score)), scale);
+          distance[k] = Mul(DistanceOf<kFloats>(largest[j], score), scale);
         }
       }
       const IntVec weight = WeightUnits<Dot>(distance);

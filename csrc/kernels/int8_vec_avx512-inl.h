@@ -19,6 +19,7 @@ struct IntVec {
 inline IntVec Sub(IntVec a, IntVec b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline IntVec Mul(IntVec a, IntVec b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline Vec BitsAsFloat(IntVec a) { return {_mm512_castsi512_ps(a.v)}; }
 inline IntVec Round(Vec a) { return {_mm512_cvtps_epi32(a.v)}; }
 // To the nearest and at most 255, which a NaN becomes, too; what is below 0 is left to packing.
 inline IntVec RoundToByte(Vec a) { return Round(Min(a, Vec::Set(255.0f))); }

@@ -22,6 +22,7 @@ struct IntVec {
 inline IntVec Sub(IntVec a, IntVec b) { return {vsubq_s32(a.v, b.v)}; }
 inline IntVec Mul(IntVec a, IntVec b) { return {vmulq_s32(a.v, b.v)}; }
 inline Vec ToFloat(IntVec a) { return {vcvtq_f32_s32(a.v)}; }
+inline Vec BitsAsFloat(IntVec a) { return {vreinterpretq_f32_s32(a.v)}; }
 // To the nearest whole number, halves to even, where |a| < 2^22; beyond, to one that is no nearer to zero
 // than 2^22, with a's sign. The sum rounds: a conversion would hold the pipe of those to floats.
 inline IntVec Round(Vec a) {

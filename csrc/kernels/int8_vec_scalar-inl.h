@@ -34,6 +34,11 @@ inline IntVec Mul(IntVec a, IntVec b) {
 inline Vec ToFloat(IntVec a) {
   return ForEachLane([&](int i) { return static_cast<float>(a.v[i]); });
 }
+inline Vec BitsAsFloat(IntVec a) {
+  Vec bits;
+  __builtin_memcpy(&bits, a.v, sizeof(bits));
+  return bits;
+}
 // Beyond 32 bits it saturates.
 inline IntVec Round(Vec a) {
   return ForEachInt([&](int i) {

@@ -129,7 +129,7 @@ def attention_weights(scores, score_scale):
     distance = (scores.max(-1, keepdims=True) - scores).astype(np.float32) * steps
     distance = np.rint(np.minimum(distance, np.float32(32767))).astype(np.int64)
     fraction = distance % 2048 * 32
-    missing = fraction * (22691 - (fraction * (7660 - (fraction * 1355 >> 16)) >> 16)) >> 16
+    missing = fraction * (22112 - (fraction * 5780 >> 16)) >> 16
     power = (32767 - missing) >> distance // 2048
     return (power * 255 + 16384) // 32768
 

@@ -147,9 +147,7 @@ def _attention_weights(scores: Tensor, steps: Tensor) -> Tensor:
     distance = (scores.amax(-1, keepdim=True) - scores).float() * steps
     distance = distance.clamp(max=_DISTANCE_LIMIT).round().long()
     fraction = (distance & 2047) << 5
-    missing = fraction * 1355 >> 16
-    missing = fraction * (7660 - missing) >> 16
-    missing = fraction * (22691 - missing) >> 16
+    missing = fraction * (22112 - (fraction * 5780 >> 16)) >> 16
     power = (32767 - missing) >> (distance >> 11)
     return (power * 255 + 16384) >> 15
 
