@@ -85,6 +85,20 @@ def test_other_things_are_refused(source, error, message):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
+def test_a_module_that_was_altered_is_refused(checkpoint):
+    model = from_checkpoint(checkpoint)
+    model.stages[0][0].expand.activation = False
+    with pytest.raises(TypeError, match="activation"):
+        to_checkpoint(model)
+
+
+def test_hooks_are_left_out_with_a_warning(checkpoint):
+    model = from_checkpoint(checkpoint)
+    model.classifier.register_forward_hook(lambda *_: None)
+    with pytest.warns(UserWarning, match="forward hooks on classifier are left out"):
+        to_checkpoint(model)
+
+
 def test_a_backbone_is_refused(checkpoint):
     with pytest.raises(ValueError, match="MobileViTModel has no classifier"):
         quantize(transformers_model(checkpoint).mobilevit, WeightOnly())

@@ -56,6 +56,9 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
     Raises:
         TypeError, ValueError: a module that is no MobileViT classifier, or another kind of thing.
         FileNotFoundError: as `load_checkpoint` does.
+
+    Warns:
+        UserWarning: forward hooks, which no checkpoint holds.
     """
     if isinstance(source, Checkpoint):
         return source
@@ -63,9 +66,10 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
         return load_checkpoint(source)
     if not isinstance(source, nn.Module):
         raise TypeError(f"cannot quantise a {type(source).__name__}; give a torch module, a path or a hub id")
+    _warn_of_hooks(source)
+    config, tensors = optimize(source).describe()
     if hasattr(source, "checkpoint"):
         return source.checkpoint()
-    config, tensors = optimize(source).describe()
     if "classifier.weight" not in tensors:
         raise ValueError(
             f"this {type(source).__name__} has no classifier of mean features; give a model for image "
@@ -73,6 +77,20 @@ def to_checkpoint(source: ModelSource) -> Checkpoint:
         )
     labels, preprocessing = _from_timm(source, config) or _from_transformers(source, config)
     return Checkpoint(config, dict(tensors), preprocessing, labels, source=config.name)
+
+
+def _warn_of_hooks(module: nn.Module) -> None:
+    hooked = [
+        name or "the model"
+        for name, part in module.named_modules()
+        if part._forward_hooks or part._forward_pre_hooks
+    ]
+    if hooked:
+        warnings.warn(
+            f"forward hooks on {', '.join(hooked[:3])}{', ...' if len(hooked) > 3 else ''} are left out: "
+            "only weights and settings are taken from a module",
+            stacklevel=4,
+        )
 
 
 def to_finite_checkpoint(source: ModelSource) -> Checkpoint:
