@@ -9,6 +9,10 @@
 #include "python/bindings.h"
 #include "python/scalars.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace mvf {
 
 const KernelTable& ReadIsa(const py::object& isa, Precision precision) {
@@ -63,6 +67,15 @@ PYBIND11_MODULE(_C, module) {
       "Whether the CPU and its operating system offer each feature that a kernel table may need.");
   module.def("default_threads", &DefaultThreads,
              "Cores that this process may use, by its affinity mask and its control group's quota.");
+  module.def(
+      "release_free_memory",
+      [] {
+        py::gil_scoped_release unlocked;
+#if defined(__GLIBC__)
+        malloc_trim(0);
+#endif
+      },
+      "Gives what was freed and the C library keeps back to the system; with glibc, others keep little.");
   module.def(
       "measure_peak",
       [](const py::object& isa, const py::object& precision) {

@@ -15,6 +15,9 @@ Ints = NDArray[np.int32]
 max_threads: Final[int]
 has_onnxruntime_operations: Final[bool]
 
+def release_free_memory() -> None:
+    """Gives what was freed and the C library keeps back to the system; with glibc, others keep little."""
+
 def isa_tables(precision: str = "fp32") -> list[str]:
     """Names of the kernel tables of that precision ("fp32", "bf16", "fp16", "int8") that run here, slowest
     first.

@@ -30,7 +30,10 @@ class InvertedResidual(RecomputedBlock):
         self.project = ConvNorm(hidden, out_channels, 1, activation=False, eps=eps)
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
-    def compute(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run_part(self._compute, x)
+
+    def _compute(self, x: Tensor) -> Tensor:
         parts = (self.expand, self.depthwise, self.project)
         layers = [(part.conv, part.norm) for part in parts]
         if all(blocks.is_plain(part, ConvNorm) for part in parts):
@@ -71,12 +74,18 @@ class MobileViTBlock(RecomputedBlock):
         self.project = ConvNorm(dim, channels, 1, eps=eps)
         self.fuse = ConvNorm(2 * channels, channels, 3, eps=eps)
 
-    def compute(self, x: Tensor) -> Tensor:
-        y = blocks.conv_norm(self.local(x), (self.embed, None), silu=False)
-        tokens = blocks.to_tokens(blocks.resize_to_patch(y, (self.patch_size, self.patch_size)))
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.run_part(self._to_tokens, x)
         for layer in self.layers:
-            tokens = layer(tokens)
-        y = blocks.resize(blocks.to_map(blocks.layer_norm(tokens, self.norm)), y.shape[2:])
+            tokens = self.run_part(layer, tokens)
+        return self.run_part(self._merge, x, tokens)
+
+    def _to_tokens(self, x: Tensor) -> Tensor:
+        y = blocks.conv_norm(self.local(x), (self.embed, None), silu=False)
+        return blocks.to_tokens(blocks.resize_to_patch(y, (self.patch_size, self.patch_size)))
+
+    def _merge(self, x: Tensor, tokens: Tensor) -> Tensor:
+        y = blocks.resize(blocks.to_map(blocks.layer_norm(tokens, self.norm)), x.shape[2:])
         return self.fuse(torch.cat((x, self.project(y)), dim=1))
 
 

@@ -5,7 +5,7 @@ blocks that compute their maps again in the backward pass instead of keeping the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mobilevit_fast import _C
 from mobilevit_fast.config import ModelConfig
 
 
@@ -79,25 +80,22 @@ class NamedAnswer(nn.Module):
 
 
 class RecomputedBlock(nn.Module):
-    """A block that can keep only its input for the backward pass, and compute the rest again there.
+    """A block whose parts can keep only their inputs for the backward pass, and compute the rest again there.
 
     Gradients and running statistics are those of training without it.
     """
 
     recompute = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run_part(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """part(*inputs), of a part of this block."""
         if not (self.recompute and self.training and torch.is_grad_enabled()):
-            return self.compute(x)
+            return part(*inputs)
 
         def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-            return nullcontext(), _statistics_kept(self)
+            return nullcontext(), _computing_again(self)
 
-        return checkpoint(self.compute, x, use_reentrant=False, context_fn=contexts)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """What the block does to a map [N, C, H, W]."""
-        raise NotImplementedError(f"{type(self).__name__}.compute")
+        return checkpoint(part, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 class CheckpointedBlocks(nn.Module):
@@ -150,8 +148,10 @@ class CheckpointedBlocks(nn.Module):
 
 
 @contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
+def _computing_again(block: nn.Module) -> Iterator[None]:
     """While a block is computed for the second time, its norms must not count the batch again."""
+    # What the blocks behind it have freed lies in pieces, into which the larger maps of this one do not fit.
+    _C.release_free_memory()
     norms = [norm for norm in block.modules() if isinstance(norm, nn.BatchNorm2d)]
     kept = [dict(norm.named_buffers()) for norm in norms]
     for norm, buffers in zip(norms, kept, strict=True):
