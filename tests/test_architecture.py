@@ -34,7 +34,7 @@ PYTHON_MAY_USE = {
     "progress": set(),
     "config": set(),
     "image": {"_C", "config"},
-    "weights": {"config", "files", "image"},
+    "weights": {"arguments", "config", "files", "image"},
     "folding": {"config", "weights"},
     "lower": LEAVES | {"_C", "folding"},
     "integer_weights": {"weights"},

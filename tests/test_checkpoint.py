@@ -202,9 +202,18 @@ def test_another_number_of_classes_gives_a_new_classifier(tmp_path, checkpoint):
     assert load_checkpoint(folder, num_classes=5).labels == LABELS
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, "ten", True])
-def test_a_number_of_classes_that_cannot_be(number):
-    with pytest.raises(ValueError, match="num_classes must be a positive whole number"):
+@pytest.mark.parametrize(
+    ("number", "error", "message"),
+    [
+        (0, ValueError, "at least 1, got 0"),
+        (-1, ValueError, "at least 1, got -1"),
+        (1.5, TypeError, "a whole number, got 1.5"),
+        ("ten", TypeError, "a whole number, got 'ten'"),
+        (True, TypeError, "a whole number, got True"),
+    ],
+)
+def test_a_number_of_classes_that_cannot_be(number, error, message):
+    with pytest.raises(error, match=f"num_classes must be {message}"):
         load_checkpoint("anything", num_classes=number)
 
 

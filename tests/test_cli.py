@@ -77,6 +77,8 @@ def test_help_lists_every_command(capsys):
         ["classify", "a.jpg", "--top-k", "0"],
         ["classify", "a.jpg", "--batch", "many"],
         ["info", "x", "--size", "9x"],
+        ["info", "x", "--size", "99999999999999999999"],
+        ["classify", "a.jpg", "--batch", "99999999999999999999"],
     ],
 )
 def test_bad_usage_exits_with_2(arguments, capsys):
@@ -144,9 +146,24 @@ def test_names_that_the_terminal_has_no_letters_for(model, folder, tmp_path):
     assert done.stdout.count("photo \\u5199\\u771f.jpg") == 2
 
 
-def test_a_command_without_an_output():
-    code = "import sys; sys.stdout = None; from mobilevit_fast import cli; sys.exit(cli.main(['list']))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_command_without_an_output(model, folder, stream):
+    command = ["classify", str(folder / "a.jpg"), "--model", str(model)]
+    code = f"import sys; sys.{stream} = None; from mobilevit_fast import cli; sys.exit(cli.main({command}))"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (stream == "stderr")
+
+
+@pytest.mark.filterwarnings("always:.*more than 8 bits a channel")
+def test_warnings_are_lines_without_a_place_in_the_code(capsys, model, tmp_path):
+    Image.new("I;16", (40, 40), 9000).save(tmp_path / "deep.png")
+    code, output, errors = run(capsys, "classify", tmp_path / "deep.png", "--model", model)
+    assert code == 0
+    assert output
+    [line] = errors.splitlines()
+    assert line.startswith("mobilevit-fast: warning: ")
+    assert "more than 8 bits a channel" in line
 
 
 def test_classify_as_json(capsys, model, folder):
@@ -179,6 +196,13 @@ def test_classify_takes_the_engine_options(capsys, model, folder, isa):
         (["bench", "--peers", "caffe"], "caffe"),
         (["bench", "--peers", "timm", "--precision", "bf16"], "'timm' runs fp32 here, not bf16"),
         (["bench", "--pin"], "--pin needs --threads"),
+        (["bench", "--profile", "--peers"], "--peers is not for --profile"),
+        (["bench", "--formats", "onnx", "--isa", "avx2"], "--isa is not for --formats"),
+        (["bench", "--formats", "onnx", "--batch", "8"], "--batch is not for --formats"),
+        (["classify", "a.jpg", "--model", "{model}", "--force"], "--force is for --out"),
+        (["quantize", "{model}", "-o", "{empty}/q.safetensors", "--limit", "3"], "--limit is for --evaluate"),
+        (["finetune", "{empty}", "--model", "x", "-o", "y", "--private"], "--private is for --push-to-hub"),
+        (["finetune", "{empty}", "--model", "x", "-o", "y", "--push-to-hub", "a b!"], "a b!"),
     ],
 )
 def test_bad_input_exits_with_2_and_one_line(capsys, model, folder, tmp_path, arguments, named):

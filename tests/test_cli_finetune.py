@@ -76,7 +76,7 @@ def test_a_run_names_what_it_skipped_and_tells_how_it_went(folder, tmp_path, cap
     assert "epoch 1.0/1  loss" in output.err
 
     assert cli.main([str(part) for part in command]) == 2
-    assert "is not empty; resume goes on with it" in capsys.readouterr().err
+    assert "is not empty; resume=True (--resume) goes on with it" in capsys.readouterr().err
     assert cli.main([str(part) for part in [*command[:-1], "0.34", "--resume"] if part != "--json"]) == 0
     assert "class  images  precision" in capsys.readouterr().out
     assert cli.main(["classify", str(folder / "light" / "0.png"), "--model", str(tmp_path / "out")]) == 0
@@ -88,9 +88,11 @@ def test_a_run_names_what_it_skipped_and_tells_how_it_went(folder, tmp_path, cap
         (["--epochs", "2", "--learning-rate", "0"], "learning_rate must be above 0, got 0.0"),
         (["--learning-rate", "inf"], "learning_rate must be a finite number, got inf"),
         (["--set", "learning_rate=abc"], "learning_rate must be a number, got 'abc'"),
-        (["--set", "gradient_accumulation_steps=0"], "must be a whole number from 1, got 0"),
-        (["--seed", "-1"], "seed must be a whole number from 0 to 4294967295, got -1"),
-        (["--seed", "99999999999999999999"], "seed must be a whole number from 0 to 4294967295"),
+        (["--set", "gradient_accumulation_steps=0"], "must be at least 1, got 0"),
+        (["--seed", "-1"], "seed must be from 0 to 4294967295, got -1"),
+        (["--seed", "99999999999999999999"], "seed must be from 0 to 4294967295"),
+        (["--set", "report_to=tensorboards"], "report_to must be none, all or what is installed"),
+        (["--set", "lr_scheduler_kwargs=abc"], "lr_scheduler_kwargs must be a map in JSON"),
         (["--temperature", "0"], "temperature must be above 0, got 0.0"),
         (
             ["--learning-rate", "1e30", "--average", "0", "--warmup-epochs", "0", "--size", "32"],

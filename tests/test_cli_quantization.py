@@ -93,7 +93,9 @@ def test_a_faster_float_model_is_a_warning():
     before, after = Side(1000, 1.0, None, None), Side(500, 1.5, None, None)
     slower = Comparison(before, after, 0, "avx2", 2)
     assert slower.warnings(0.01) == ["float is faster here: 1.00 ms an image against 1.50 (avx2, threads: 2)"]
-    assert Comparison(after, before, 0, "avx2", 2).warnings(0.01) == []
+    larger = Comparison(after, before, 0, "avx2", 2)
+    assert larger.warnings(0.01) == ["the file grows, from 500 to 1000 bytes"]
+    assert "2.00 times larger" in larger.describe()
 
 
 def test_few_and_random_images_are_warnings(capsys, tmp_path):

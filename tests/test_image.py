@@ -25,6 +25,7 @@ def pixels(image):
 
 
 @pytest.mark.parametrize("kind", every_kind_of_file())
+@pytest.mark.filterwarnings("ignore:.*more than 8 bits a channel")
 def test_every_kind_becomes_the_rgb_that_pillow_makes_of_it(kind, tmp_path):
     content = every_kind_of_file()[kind]
     with warnings.catch_warnings():
@@ -37,6 +38,12 @@ def test_every_kind_becomes_the_rgb_that_pillow_makes_of_it(kind, tmp_path):
         loaded = load_image(source)
         assert loaded.mode == "RGB"
         np.testing.assert_array_equal(pixels(loaded), pixels(expected))
+
+
+def test_what_deeper_pixels_lose_is_told():
+    content = every_kind_of_file()["16-bit png"]
+    with pytest.warns(UserWarning, match="more than 8 bits a channel.*255 becomes white"):
+        load_image(content)
 
 
 def test_an_open_file_is_read(tmp_path):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import operator
 
 
-def check_count(name: str, value: int, *, most: int | None = None) -> None:
-    """Raises TypeError for what is no whole number, ValueError for one below 1 or above `most`."""
+def check_count(name: str, value: int, *, least: int = 1, most: int | None = None) -> int:
+    """The number as an int, which NumPy's may stand for.
+
+    Raises TypeError for what is no whole number, ValueError for one below `least` or above `most`.
+    """
     try:
         count = operator.index(value)
     except TypeError:
         count = None
     if count is None or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if count < 1 or (most is not None and count > most):
-        limits = "at least 1" if most is None else f"from 1 to {most}"
+    if count < least or (most is not None and count > most):
+        limits = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} must be {limits}, got {value}")
+    return count

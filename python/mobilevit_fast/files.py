@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,20 @@ def check_place(path: Path) -> None:
     check_folder_of(path)
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file")
+
+
+def check_not_input(path: Path, inputs: Iterable[object]) -> None:
+    """Raises ValueError where writing `path` would destroy one of the files or folders that are read."""
+    for source in inputs:
+        if isinstance(source, str | os.PathLike) and path.exists() and _is_same(path, source):
+            raise ValueError(f"{str(path)!r} is read from, and cannot be written to; name another output")
+
+
+def _is_same(path: Path, source: str | os.PathLike) -> bool:
+    try:
+        return os.path.samefile(path, os.path.expanduser(source))
+    except (OSError, ValueError):  # no file at all, such as a hub id
+        return False
 
 
 @contextmanager

@@ -251,7 +251,8 @@ class Session:
         """
         if size is not None and (not isinstance(size, tuple | list) or len(size) != 2):
             raise TypeError(f"size must be (height, width), got {size!r}")
-        height, width = size or self.input_size
+        edges = zip(("height", "width"), size or self.input_size, strict=True)
+        height, width = (check_count(name, edge) for name, edge in edges)
         image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
         tensors = self._engine.shapes(height, width)["tensors"]
         outputs = [(*size, channels) for channels, *size in (tensors[index] for index in self._step_outputs)]

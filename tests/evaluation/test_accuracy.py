@@ -123,7 +123,7 @@ def test_progress_sees_every_batch(data):
 def test_mistakes_are_named(data):
     with pytest.raises(ValueError, match="a Bare does not say how to prepare images"):
         evaluate(type("Bare", (), {"run": None})(), data)
-    with pytest.raises(ValueError, match="limit must be a positive whole number, got 0"):
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
         evaluate(Reader(), data, limit=0)
     for batch_size in (0, -1):
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from PIL import Image
 from checkpoints import random_checkpoint
 from mobilevit_fast import Session, cli
 from mobilevit_fast.offline import classify_to_file, job, open_images
-from mobilevit_fast.weights import save_checkpoint
+from mobilevit_fast.weights import save_checkpoint, save_pretrained
 from photographs import encoded, photograph
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -128,6 +129,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, folder, session):
     assert (summary.images, summary.resumed, len(counted)) == (8, 3, 8)
     names = sorted(str(path) for path in folder.iterdir())
     check(out, names, names, session)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_another_model_under_an_old_name_does_not_go_on(tmp_path, folder):
+    def interrupt(images, total, title):
+        yield from itertools.islice(images, 4)
+        raise KeyboardInterrupt
+
+    save_pretrained(tmp_path / "model", random_checkpoint("mobilevit_xxs", seed=0))
+    out = tmp_path / "out.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        classify_to_file(Session(tmp_path / "model"), open_images([folder]), out, progress=interrupt)
+    save_pretrained(tmp_path / "model", random_checkpoint("mobilevit_xxs", seed=1))
+    with pytest.raises(ValueError, match="holds the parts of another run"):
+        classify_to_file(Session(tmp_path / "model"), open_images([folder]), out)
 
 
 def test_another_image_under_an_old_name_is_another_list(tmp_path, folder):

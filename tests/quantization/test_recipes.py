@@ -1,5 +1,6 @@
 """What each recipe makes of a model: its answers, its formats, its file."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,12 +93,21 @@ def test_grids_need_calibration(checkpoint, recipe):
         quantize(checkpoint, recipe)
 
 
+def test_numpys_whole_numbers_are_whole_numbers():
+    assert WeightOnly(np.int64(4), np.int32(32)) == WeightOnly(4, 32)
+    assert type(Mixed(max_bytes=np.int64(9)).max_bytes) is int
+    with pytest.raises(TypeError, match="a recipe must be one of"):
+        quantize("nothing is read", StaticInt8, calibration="nor here")
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: HalfPrecision("fp8"), ValueError, "dtype must be one of fp16, bf16, got 'fp8'"),
         (lambda: WeightOnly(3), ValueError, "bits must be one of 8, 4, got 3"),
-        (lambda: WeightOnly(4, group_size=-1), ValueError, "group_size must be a whole number from 0"),
+        (lambda: WeightOnly(4, group_size=-1), ValueError, "group_size must be from 0 to 1048576, got -1"),
+        (lambda: WeightOnly(4, group_size=10**30), ValueError, "group_size must be from 0 to 1048576"),
+        (lambda: WeightOnly(4.0), TypeError, "bits must be a whole number, got 4.0"),
         (lambda: StaticInt8("best"), ValueError, "observer must be one of minmax, percentile, mse"),
         (lambda: StaticInt8(3), TypeError, "or an observer, got 3"),
         (lambda: Mixed(bits=(2, 8)), ValueError, "bits must be some of 4, 8 and 16"),
@@ -106,7 +116,7 @@ def test_grids_need_calibration(checkpoint, recipe):
         (lambda: Mixed(bits=8), TypeError, r"bits must be a tuple, such as \(8,\), got 8"),
         (lambda: Mixed(max_loss="0.1"), ValueError, "max_loss must be a share of 1, such as 0.01, got '0.1'"),
         (lambda: Mixed(max_loss=1.5), ValueError, "max_loss must be a share of 1"),
-        (lambda: Mixed(max_bytes="6 MB"), ValueError, "max_bytes must be a whole number"),
+        (lambda: Mixed(max_bytes="6 MB"), TypeError, "max_bytes must be a whole number"),
     ],
 )
 def test_recipes_refuse_what_they_cannot_do(make, error, message):

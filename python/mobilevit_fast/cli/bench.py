@@ -36,6 +36,14 @@ for all, unless ours are quantised; contenders take turns in one process, with a
 """
 
 SIZE = (256, 256)
+ROUNDS = 5
+BATCHES = (1, 8)
+
+_UNUSED = {
+    "formats": ("isa", "precision", "peers", "batch", "size", "profile", "pin"),
+    "profile": ("peers", "batch", "rounds"),
+}
+"""Mode -> the options of others."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=f"among {', '.join(MODELS)}, or an embedded model, hub id, folder or file; default: mobilevit_s",
     )
-    parser.add_argument(
-        "--batch", type=positive, nargs="+", default=[1, 8], metavar="N", help="batch sizes; default: 1 8"
-    )
+    parser.add_argument("--batch", type=positive, nargs="+", metavar="N", help="batch sizes; default: 1 8")
     names = ", ".join(peer.name for peer in PEERS)
     parser.add_argument(
         "--peers",
@@ -56,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"among {names}; without a name none; default: those installed but torch.compile",
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="turns each; default: 5")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="turns each; default: 5")
     parser.add_argument(
         "--pin", action="store_true", help="keep the process on as many cores as it has threads"
     )
@@ -77,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DATA", help="with --formats: measure accuracy on it")
     parser.add_argument("--limit", type=positive, metavar="N", help="with --data: use so many images")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="with --formats: a picture (.png or .svg)")
-    add_size(parser)
+    add_size(parser, default="256")
     add_json(parser)
     add_engine(parser, several_threads=True)
 
@@ -86,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.models or ["mobilevit_s"]
     if arguments.roofline and not arguments.profile:
         raise ValueError("--roofline draws a profile; add --profile")
+    for mode, names in _UNUSED.items():
+        for name in names if getattr(arguments, mode) else ():
+            if getattr(arguments, name) not in (None, False):
+                raise ValueError(f"--{name} is not for --{mode}")
     if arguments.formats:
         return _survey(models, arguments)
     for name in ("data", "limit", "plot"):
@@ -108,7 +118,7 @@ def _survey(models: list[str], arguments: argparse.Namespace) -> int:
         models,
         arguments.formats,
         threads=(arguments.threads or [1])[0],
-        rounds=arguments.rounds,
+        rounds=arguments.rounds or ROUNDS,
         data=arguments.data,
         limit=arguments.limit,
         as_json=arguments.json,
@@ -144,14 +154,16 @@ def _compare(models: list[str], arguments: argparse.Namespace) -> int:
     peers = choose_peers(arguments.peers, peer_precision(arguments.precision))
     workloads = [
         Workload(model, batch, threads, arguments.size or SIZE)
-        for model, threads, batch in itertools.product(models, _threads(arguments), arguments.batch)
+        for model, threads, batch in itertools.product(
+            models, _threads(arguments), arguments.batch or BATCHES
+        )
     ]
     results = compare(
         workloads,
         peers,
         precision=arguments.precision,
         isa=arguments.isa,
-        pace=Pace(rounds=arguments.rounds),
+        pace=Pace(rounds=arguments.rounds or ROUNDS),
     )
     results = list(show_progress(results, len(workloads), "Measuring", patience=0))
     if arguments.json:

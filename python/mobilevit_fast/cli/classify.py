@@ -20,8 +20,9 @@ EPILOG = """examples:
   mobilevit-fast classify photographs/ --out answers.parquet
 
 With --out many images go into one parquet file, a row each; a bad one has its error in its row. PHOTO may
-then also be a text file with one path a line (.txt), or one parquet file with a column of images. A run
-that was interrupted goes on where it stopped when the same command is given again.
+then also be a text file with one path a line (.txt), or one parquet file with a column of images, or of
+their paths from the folder that it is in. A run that was interrupted goes on where it stopped when the same
+command is given again.
 """
 
 _MOST_LISTED = 20
@@ -43,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=positive, default=8, metavar="N", help="images run together; default: 8"
     )
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the answers to a parquet file")
+    parser.add_argument(
+        "-o", "--out", "--output", type=Path, metavar="FILE", help="write the answers to a parquet file"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite that file, and begin anew")
     add_json(parser)
     add_engine(parser)
@@ -52,6 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         return write_answers(arguments)
+    if arguments.force:
+        raise ValueError("--force is for --out")
     photos = find_photos(arguments.photos)
     session = open_session(arguments.model, arguments)
     answers = session.classify_each(photos, arguments.top_k, arguments.batch)

@@ -46,6 +46,8 @@ class Comparison:
     def warnings(self, allowed: float) -> list[str]:
         """What speaks against the quantised model; `allowed` is a fall of top-1, as a share of 1."""
         found = []
+        if self.after.bytes >= self.before.bytes:
+            found.append(f"the file grows, from {self.before.bytes} to {self.after.bytes} bytes")
         if self.after.ms > self.before.ms * _SLOWER:
             found.append(
                 f"float is faster here: {self.before.ms:.2f} ms an image against {self.after.ms:.2f} "
@@ -58,8 +60,9 @@ class Comparison:
     def describe(self) -> str:
         before, after = self.before, self.after
         smaller, faster = before.bytes / after.bytes, before.ms / after.ms
+        size = f"{smaller:.2f} times smaller" if smaller >= 1 else f"{1 / smaller:.2f} times larger"
         rows = [
-            ["size", megabytes(before.bytes), megabytes(after.bytes), f"{smaller:.2f} times smaller"],
+            ["size", megabytes(before.bytes), megabytes(after.bytes), size],
             ["one image", f"{before.ms:.2f} ms", f"{after.ms:.2f} ms", f"{faster:.2f} times as fast"],
         ]
         if before.top1 is not None:

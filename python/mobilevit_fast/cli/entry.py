@@ -6,9 +6,11 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from mobilevit_fast.cli.exits import BAD_INPUT, INTERRUPTED, OK, complain
+from mobilevit_fast.cli.exits import BAD_INPUT, INTERRUPTED, OK, complain, say, warn
 
 EXAMPLE = "example: mobilevit-fast classify photo.jpg"
 
@@ -39,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser(argv).parse_args(argv)
-        code = arguments.run(arguments)
+        with _plain_warnings():
+            code = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -47,12 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; the interpreter's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, ArithmeticError) as error:
         complain(error)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("mobilevit-fast: interrupted", file=sys.stderr)
+        say("mobilevit-fast: interrupted")
         return INTERRUPTED
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """A user is told what a library warns of, not which line of which file of it does."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: warn(" ".join(str(message).split()))
+        yield
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from mobilevit_fast.cli.text import table
 from mobilevit_fast.cli.training_progress import TrainingProgress
 from mobilevit_fast.evaluation import Columns
 from mobilevit_fast.json_text import to_json
-from mobilevit_fast.weights import upload
+from mobilevit_fast.weights import check_repository, upload
 
 EPILOG = """examples:
   mobilevit-fast finetune photographs/ --model apple/mobilevit-small -o flowers/
@@ -36,6 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     recipe = make_recipe(arguments)
+    if arguments.push_to_hub:
+        check_repository(arguments.push_to_hub)
+    elif arguments.private:
+        raise ValueError("--private is for --push-to-hub")
     try:
         from mobilevit_fast.train.finetune import CHECKPOINTS, finetune
     except ModuleNotFoundError as error:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from mobilevit_fast.image import MAX_EDGE
 from mobilevit_fast.precision import Runnable
 from mobilevit_fast.session import Session
+
+_PRECISIONS_HELP = "fp32, bf16 or fp16, as the CPU has them; default: fp32, or a quantised model's own (int8)"
+_DEVICE_PRECISIONS_HELP = "on a CUDA device fp16, bf16, tf32, fp32, or a quantised model's own"
 
 DEFAULT_MODEL = "mobilevit_xxs.cifar10"
 
@@ -29,8 +33,7 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
     group.add_argument(
         "--precision",
         metavar="NAME",
-        help="fp32, bf16 or fp16, as the CPU has them; default: fp32, or a quantised model's own; "
-        "on a CUDA device fp16, bf16, tf32, fp32, or a quantised model's own",
+        help=_PRECISIONS_HELP if several_threads else f"{_PRECISIONS_HELP}; {_DEVICE_PRECISIONS_HELP}",
     )
     if not several_threads:
         group.add_argument(
@@ -38,9 +41,9 @@ def add_engine(parser: argparse.ArgumentParser, *, several_threads: bool = False
         )
 
 
-def add_size(parser: argparse.ArgumentParser) -> None:
+def add_size(parser: argparse.ArgumentParser, default: str = "the model's own") -> None:
     parser.add_argument(
-        "--size", type=size, metavar="HxW", help="pixels, such as 224 or 192x320; default: the model's own"
+        "--size", type=size, metavar="HxW", help=f"pixels, such as 224 or 192x320; default: {default}"
     )
 
 
@@ -55,13 +58,17 @@ def open_session(source: str | Runnable, arguments: argparse.Namespace) -> Sessi
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+    """A whole number of at least 1 that fits 32 bits."""
+    return _whole_number(text, 2**31 - 1)
 
 
 def size(text: str) -> tuple[int, int]:
     """(height, width) of "224" or "192x320"."""
     height, separator, width = text.partition("x")
-    return positive(height), positive(width if separator else height)
+    return _whole_number(height, MAX_EDGE), _whole_number(width if separator else height, MAX_EDGE)
+
+
+def _whole_number(text: str, most: int) -> int:
+    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, got {text!r}")
+    return int(text)

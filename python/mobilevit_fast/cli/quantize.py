@@ -13,8 +13,9 @@ from mobilevit_fast.cli.evaluate import add_limit
 from mobilevit_fast.cli.exits import OK, VERIFICATION_FAILED, warn
 from mobilevit_fast.cli.options import add_json, positive
 from mobilevit_fast.cli.progress import show_progress
-from mobilevit_fast.files import check_place
+from mobilevit_fast.files import check_not_input, check_place
 from mobilevit_fast.json_text import to_json
+from mobilevit_fast.weights.sources import files_of
 
 EPILOG = """examples:
   mobilevit-fast quantize apple/mobilevit-small --calibration photographs/ -o small.safetensors
@@ -103,6 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     if validation is not None and arguments.limit:
         validation = validation.head(arguments.limit)
     checkpoint = mvf.load_checkpoint(arguments.model)
+    # What would make the comparison fail is found before the work whose outcome would be lost.
+    mvf.Session(checkpoint, threads=arguments.threads, isa=arguments.isa)
+    if validation is not None:
+        validation.labels_for(checkpoint.labels)
     with collecting_warnings() as told:
         model = mvf.quantize(
             checkpoint,
@@ -141,10 +146,13 @@ def _check(arguments: argparse.Namespace) -> None:
     if output.suffix != ".safetensors":
         raise ValueError(f"--output must end in .safetensors, got {str(output)!r}")
     check_place(output)
+    check_not_input(output, files_of(arguments.model))
     if output.exists() and not arguments.force:
         raise FileExistsError(f"{str(output)!r} exists; --force overwrites it")
     if arguments.max_loss is not None and not arguments.evaluate:
         raise ValueError("--max-loss is measured on labelled images; name them with --evaluate")
+    if arguments.limit and not arguments.evaluate:
+        raise ValueError("--limit is for --evaluate")
     for name, recipes in _OPTIONS.items():
         if getattr(arguments, name) is not None and arguments.recipe not in recipes:
             flag = f"--{name.replace('_', '-')}"

@@ -7,6 +7,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from mobilevit_fast.cli.exits import say
+from mobilevit_fast.cli.progress import is_terminal
+
 if TYPE_CHECKING:
     from mobilevit_fast.train.trainer import Progress
 
@@ -32,10 +35,10 @@ class TrainingProgress:
         if self._began is None:
             # A resumed training has done some of its steps before.
             self._began = time.monotonic(), progress.step - 1
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             self._advance(progress)
         elif progress.is_measured:
-            print(describe(progress, self._left(progress)), file=sys.stderr, flush=True)
+            say(describe(progress, self._left(progress)))
 
     def _left(self, progress: Progress) -> float:
         assert self._began is not None

@@ -124,6 +124,8 @@ def evaluate(
         FileNotFoundError, ValueError, TypeError: a data set, image or model that does not serve; named.
         FloatingPointError: logits that are not finite, which rank no class before another.
     """
+    if isinstance(model, str | os.PathLike):
+        raise TypeError(f"a model must be a Session or a torch module; give Session({os.fspath(model)!r})")
     preprocessing = preprocessing or getattr(model, "preprocessing", None)
     labels = labels or getattr(model, "labels", None)
     if preprocessing is None or labels is None:
@@ -131,8 +133,8 @@ def evaluate(
             f"a {type(model).__name__} does not say how to prepare images and what its classes are "
             "called: pass preprocessing and labels"
         )
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise ValueError(f"limit must be a positive whole number, got {limit!r}")
+    if limit is not None:
+        limit = check_count("limit", limit)
     check_count("batch_size", batch_size)
     data = load_dataset(dataset)
     data = data.head(limit) if limit else data

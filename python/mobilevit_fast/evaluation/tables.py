@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,9 @@ def from_table(
         labels = [index.get(name) for name in labels]
     for row, value in enumerate(labels):
         if type(value) is not int:
-            raise ValueError(f"row {row} of {source} has the label {value!r}; give each row a class")
+            raise ValueError(
+                f"row {row} of {source} has the label {reprlib.repr(value)}; give each row a class"
+            )
     class_names = None if known is None else tuple(str(name) for name in known)
     return Dataset(images, np.asarray(labels, np.int64), class_names, source)
 

@@ -20,12 +20,13 @@ from mobilevit_fast.export.options import PRECISIONS, Options
 from mobilevit_fast.export.rounding import rounding_error
 from mobilevit_fast.export.sources import Source, ready_precisions, to_source
 from mobilevit_fast.export.verification import Report, compare, pictures_of, report_path
-from mobilevit_fast.files import check_folder_of
+from mobilevit_fast.files import check_folder_of, check_not_input
 from mobilevit_fast.image import ImageSource, find_images
 from mobilevit_fast.lower_quantized import compute_precision
 from mobilevit_fast.quantization import QuantizedModel
 from mobilevit_fast.session import Session
 from mobilevit_fast.weights import Checkpoint, QuantizedCheckpoint
+from mobilevit_fast.weights.sources import files_of
 
 FAILED = ".failed"
 """Ending of what was written but does not answer as the source does."""
@@ -103,13 +104,14 @@ def export(
         VerificationError: it is not near enough; it was kept, with ".failed" behind its name.
         ValueError, TypeError: an unknown format, precision or option, one that the model or format lacks, a
             path without the format's ending, or a source that is no classifier.
-        FileExistsError: `path` exists, and `force` is not set.
+        FileExistsError: `path` exists, and `force` is not set, or it is a folder of other things.
         FileNotFoundError, PermissionError: the source, or the folder of `path`, is missing or not writable.
         IsADirectoryError: `path` is a folder, and the format is a file.
         ImportError: the format's extra is not installed; says how to.
     """
     chosen, path = get_format(format), Path(path)
     _check_path(path, chosen, force)
+    check_not_input(path, files_of(model_or_source))
     driver = chosen.driver()
     source = to_source(model_or_source)
     own_size = source.preprocessing.crop_size or (source.config.image_size,) * 2
@@ -205,6 +207,11 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
             raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
         if output.is_dir() and (output == report or not chosen.is_folder):
             raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
+        if output.is_dir() and any(output.iterdir()) and not report.is_file():
+            raise FileExistsError(
+                f"{str(output)!r} is a folder that no export has written, for there is no {report.name!r} "
+                "beside it; name another"
+            )
 
 
 def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str:

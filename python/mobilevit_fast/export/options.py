@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilevit_fast.export.format_options import FormatOptions
+from mobilevit_fast.image import MAX_EDGE
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
@@ -15,8 +16,7 @@ SIZE_STEP = 32
 
 SMALLEST_SIZE = 96
 
-LARGEST_SIZE = 8192
-"""As in `Preprocessing`."""
+LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class Options:
 
     def __post_init__(self) -> None:
         sizes = _whole_numbers(self.size)
-        if sizes is None or len(sizes) != 2 or not all(1 <= size <= LARGEST_SIZE for size in sizes):
+        if sizes is None or len(sizes) != 2 or not all(1 <= size <= MAX_EDGE for size in sizes):
             raise ValueError(
-                f"size must be (height, width) in pixels, each from 1 to {LARGEST_SIZE}, got {self.size!r}"
+                f"size must be (height, width) in pixels, each from 1 to {MAX_EDGE}, got {self.size!r}"
             )
         object.__setattr__(self, "size", sizes)
         batches = _whole_numbers(self.batches)
-        if batches is None or not all(batch >= 1 for batch in batches):
-            raise ValueError(f"batches must be numbers of images, got {self.batches!r}")
+        if batches is None or not all(1 <= batch <= LARGEST_BATCH for batch in batches):
+            raise ValueError(
+                f"batches must be numbers of images, from 1 to {LARGEST_BATCH}, got {self.batches!r}"
+            )
         object.__setattr__(self, "batches", tuple(sorted(set(batches))))
         if self.dynamic_size and any(size % SIZE_STEP or size < SMALLEST_SIZE for size in self.size):
             raise ValueError(

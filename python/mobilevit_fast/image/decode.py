@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from io import BytesIO, TextIOBase
 from typing import Any, BinaryIO
 
@@ -116,7 +117,13 @@ def _to_rgb(image: Image.Image, name: str, max_pixels: int, *, in_place: bool) -
     if pixels > max_pixels:
         raise ValueError(
             f"{name} is {image.width}x{image.height}, {pixels} pixels, over the limit of {max_pixels}; "
-            "shrink it or pass a larger max_pixels"
+            "shrink it, or open it with load_image(image, max_pixels=...)"
+        )
+    if image.mode.startswith("I") or image.mode == "F":
+        warnings.warn(
+            f"{name} has more than 8 bits a channel (mode {image.mode}): as in transformers, what is above "
+            "255 becomes white; convert it to 8 bits first",
+            stacklevel=2,
         )
     try:
         if in_place:

@@ -10,7 +10,8 @@ from typing import Any
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Names of Pillow's filters, each at the number by which Pillow and preprocessor_config.json know it."""
 
-_MAX_EDGE = 8192
+MAX_EDGE = 8192
+"""Of the images that a model is given, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class Preprocessing:
 
 
 def _check_pixels(field: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_EDGE:
-        raise ValueError(f"{field} must be a whole number of pixels from 1 to {_MAX_EDGE}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_EDGE:
+        raise ValueError(f"{field} must be a whole number of pixels from 1 to {MAX_EDGE}, got {value!r}")
 
 
 def _pair(field: str, size: Any) -> tuple[int, int]:

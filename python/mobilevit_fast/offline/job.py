@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevit_fast.files import check_place
+import numpy as np
+
+from mobilevit_fast.files import check_not_input, check_place
 from mobilevit_fast.offline.results import ResultParts
 from mobilevit_fast.offline.sources import ImageList
 from mobilevit_fast.parquet import import_parquet
 from mobilevit_fast.progress import Progress
 from mobilevit_fast.session import Session
+
+_PROBE = np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32)
+"""An image whose logits tell models apart, wherever their weights lie."""
 
 _PART = 1024
 """Images of one part: what an interruption may cost."""
@@ -73,6 +78,7 @@ def classify_to_file(
     if path.suffix != ".parquet":
         raise ValueError(f"the output must end in .parquet, got {str(path)!r}")
     check_place(path)
+    check_not_input(path, images.files())
     if path.exists() and not force:
         raise FileExistsError(f"{str(path)!r} exists; force=True (--force) overwrites it")
     if force:
@@ -113,10 +119,10 @@ class _Run:
 
 def _describe(session: Session, images: ImageList, top_k: int) -> dict[str, Any]:
     """What two runs must share for one to continue the other."""
-    status = os.stat(session.source) if os.path.exists(session.source) else None
     return {
         "model": session.source,
-        "model_file": status and [status.st_size, status.st_mtime_ns],
+        "answer": hashlib.sha256(session.run(_PROBE).tobytes()).hexdigest(),
+        "preprocessing": session.preprocessing.to_dict(),
         "precision": session.precision,
         "labels": hashlib.sha256("\0".join(session.labels).encode()).hexdigest(),
         "images": images.fingerprint(),

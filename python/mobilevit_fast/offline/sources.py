@@ -23,6 +23,10 @@ class ImageList(Protocol):
 
     def __len__(self) -> int: ...
 
+    def files(self) -> Sequence[str | os.PathLike]:
+        """What is read."""
+        ...
+
     def parts(self, size: int) -> Iterator[tuple[list[str], list[ImageSource]]]:
         """Names and images, `size` at a time, the last part perhaps fewer; nothing is decoded."""
         ...
@@ -78,6 +82,9 @@ class _FileImages:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def files(self) -> Sequence[str | os.PathLike]:
+        return self._paths
+
     def parts(self, size: int) -> Iterator[tuple[list[str], list[ImageSource]]]:
         for start in range(0, len(self._paths), size):
             names = self._paths[start : start + size]
@@ -114,6 +121,9 @@ class _TableImages:
 
     def __len__(self) -> int:
         return self._file.metadata.num_rows
+
+    def files(self) -> Sequence[str | os.PathLike]:
+        return (self._path,)
 
     def parts(self, size: int) -> Iterator[tuple[list[str], list[ImageSource]]]:
         names: list[str] = []

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.quantization.observer import OBSERVERS, Observer
 
 
@@ -23,6 +24,10 @@ class HalfPrecision:
         _check_choice("dtype", self.dtype, ("fp16", "bf16"))
 
 
+MAX_GROUP = 2**20
+"""Inputs that may share a scale; no layer has so many."""
+
+
 @dataclass(frozen=True)
 class WeightOnly:
     """Integer weights, computed in float. Needs no calibration; 4 bits are much better with it.
@@ -36,8 +41,10 @@ class WeightOnly:
     group_size: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", check_count("bits", self.bits))
         _check_choice("bits", self.bits, (8, 4))
-        _check_count("group_size", self.group_size)
+        group_size = check_count("group_size", self.group_size, least=0, most=MAX_GROUP)
+        object.__setattr__(self, "group_size", group_size)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Mixed:
     correct_bias: bool = True
 
     def __post_init__(self) -> None:
-        bits = _as_tuple("bits", self.bits)
+        bits = tuple(check_count("bits", width) for width in _as_tuple("bits", self.bits))
         if not bits or any(width not in (4, 8, 16) for width in bits):
             raise ValueError(f"bits must be some of 4, 8 and 16, got {self.bits!r}")
         object.__setattr__(self, "bits", tuple(sorted(set(bits))))
@@ -104,7 +111,7 @@ class Mixed:
         if self.max_loss is not None and not (isinstance(self.max_loss, Real) and 0 <= self.max_loss <= 1):
             raise ValueError(f"max_loss must be a share of 1, such as 0.01, got {self.max_loss!r}")
         if self.max_bytes is not None:
-            _check_count("max_bytes", self.max_bytes)
+            object.__setattr__(self, "max_bytes", check_count("max_bytes", self.max_bytes, least=0))
 
 
 Recipe = HalfPrecision | WeightOnly | DynamicInt8 | StaticInt8 | Mixed
@@ -124,11 +131,6 @@ def _as_tuple(field: str, value: object) -> tuple:
 def _check_choice(field: str, value: object, known: tuple) -> None:
     if value not in known:
         raise ValueError(f"{field} must be one of {', '.join(map(str, known))}, got {value!r}")
-
-
-def _check_count(field: str, value: object) -> None:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{field} must be a whole number from 0, got {value!r}")
 
 
 def _check_observer(observer: object) -> None:

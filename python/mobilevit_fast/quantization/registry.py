@@ -57,7 +57,12 @@ def apply_recipe(
         TypeError: no recipe.
         ValueError: the recipe needs images, and there are none.
     """
+    check_recipe(recipe)
+    return HANDLERS[type(recipe)](recipe, network, images, validation, progress)
+
+
+def check_recipe(recipe: object) -> None:
+    """Raises TypeError for what is no recipe."""
     if type(recipe) not in HANDLERS:
         known = ", ".join(f"{kind.__name__}()" for kind in HANDLERS)
         raise TypeError(f"a recipe must be one of {known}, got {recipe!r}")
-    return HANDLERS[type(recipe)](recipe, network, images, validation, progress)

@@ -9,7 +9,7 @@ from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.config import Recipe
 from mobilevit_fast.quantization.network import fold_network
 from mobilevit_fast.quantization.quantized_model import QuantizedModel
-from mobilevit_fast.quantization.registry import apply_recipe
+from mobilevit_fast.quantization.registry import apply_recipe, check_recipe
 from mobilevit_fast.quantization.sources import Images, ModelSource, to_finite_checkpoint, to_images
 
 
@@ -44,6 +44,7 @@ def quantize(
     Warns:
         CalibrationWarning: images that are too few, look like noise, or were prepared for another model.
     """
+    check_recipe(recipe)
     checkpoint = to_finite_checkpoint(model)
     images = None if calibration is None else to_images(calibration, checkpoint.preprocessing)
     network = fold_network(checkpoint)

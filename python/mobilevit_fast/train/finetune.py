@@ -24,6 +24,7 @@ from mobilevit_fast.train.report import REPORT, write_report
 from mobilevit_fast.train.result import Finetuned
 from mobilevit_fast.train.teacher import Teacher
 from mobilevit_fast.train.trainer import Report
+from mobilevit_fast.weights.sources import files_of
 
 CHECKPOINTS = "checkpoints"
 """The folder in the output that a resumed training goes on from."""
@@ -84,6 +85,7 @@ def finetune(
     is_first = int(os.environ.get("RANK", "0")) == 0
     if is_first:
         _check_output(folder, resume, force)
+        _check_sources(folder, model, teacher)
     if qat is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("training with roundings (qat) runs in one process; leave it to a run of its own")
     images = prepare_images(data, recipe, validation=validation, columns=columns, progress=progress)
@@ -145,7 +147,15 @@ def _check_output(folder: Path, resume: bool, force: bool) -> None:
     if resume or not folder.exists() or not any(folder.iterdir()):
         return
     if not force:
-        raise ValueError(f"{str(folder)!r} is not empty; resume goes on with it, force overwrites it")
+        goes_on = "resume=True (--resume) goes on with it, " if (folder / CHECKPOINTS).is_dir() else ""
+        raise ValueError(f"{str(folder)!r} is not empty; {goes_on}force=True (--force) overwrites it")
+
+
+def _check_sources(folder: Path, *sources: Any) -> None:
+    """Raises ValueError where a model that is read lies where the new one is written."""
+    for source in sources:
+        if folder.is_dir() and any(os.path.samefile(file.parent, folder) for file in files_of(source)):
+            raise ValueError(f"{_name(source)!r} lies in {str(folder)!r}, where the new model is written")
 
 
 def _remove_earlier(folder: Path) -> None:

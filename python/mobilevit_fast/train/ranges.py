@@ -6,18 +6,22 @@ import math
 from numbers import Real
 from typing import Any
 
+from mobilevit_fast.arguments import check_count
+
 _SEEDS = 2**32
 """NumPy's global generator, which transformers seeds along, takes no more."""
 
 
-def check_whole(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The number as an int, which NumPy's may stand for."""
+    try:
+        return check_count(name, value, least=least, most=most)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
-def check_seed(name: str, value: Any) -> None:
-    if type(value) is not int or not 0 <= value < _SEEDS:
-        raise ValueError(f"{name} must be a whole number from 0 to {_SEEDS - 1}, got {value!r}")
+def check_seed(name: str, value: Any) -> int:
+    return check_whole(name, value, 0, _SEEDS - 1)
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mobilevit_fast.image import MAX_EDGE
 from mobilevit_fast.train.augment import Augmentation
 from mobilevit_fast.train.parameters import Trained
 from mobilevit_fast.train.ranges import (
@@ -74,9 +75,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "rounding_epochs"):
-            check_whole(name, getattr(self, name), least=1)
-        check_whole("unmixed_epochs", self.unmixed_epochs, least=0)
-        check_seed("seed", self.seed)
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), least=1))
+        object.__setattr__(
+            self, "unmixed_epochs", check_whole("unmixed_epochs", self.unmixed_epochs, least=0)
+        )
+        object.__setattr__(self, "seed", check_seed("seed", self.seed))
         for name in ("learning_rate", "rounding_rate", "temperature"):
             check_positive(name, getattr(self, name))
         check_bound("gradient_norm", self.gradient_norm)
@@ -87,8 +90,8 @@ class Recipe:
         check_share("soft", self.soft, whole=True)
         if self.bad_images not in BAD_IMAGES:
             raise ValueError(f"bad_images must be {' or '.join(BAD_IMAGES)}, got {self.bad_images!r}")
-        if self.size is not None and (type(self.size) is not int or self.size < 32):
-            raise ValueError(f"size must be at least 32 pixels, got {self.size!r}")
+        if self.size is not None:
+            object.__setattr__(self, "size", check_whole("size", self.size, least=32, most=MAX_EDGE))
 
     def to_data(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""

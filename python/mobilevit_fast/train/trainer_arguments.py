@@ -5,16 +5,18 @@ it.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from mobilevit_fast.train.ranges import check_not_negative, check_positive, check_seed, check_whole
 from mobilevit_fast.train.recipe import Recipe
@@ -26,7 +28,7 @@ _RESERVED = {
 }
 """Arguments of the Trainer that the recipe, or a parameter of `finetune`, decides."""
 
-_RANGES: dict[str, Callable[[str, Any], None]] = {
+_RANGES: dict[str, Callable[[str, Any], object]] = {
     "learning_rate": check_positive,
     "weight_decay": check_not_negative,
     "warmup_steps": check_not_negative,
@@ -57,6 +59,7 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         _check_type(name, value, hints[name])
         if name in _RANGES:
             _RANGES[name](name, value)
+    _check_reporters(given.get("report_to"))
 
 
 def make_arguments(
@@ -105,9 +108,32 @@ def make_arguments(
         raise ValueError(f"TrainingArguments refuses {dict(given)!r}: {error}") from error
 
 
+def _check_reporters(wanted: Any) -> None:
+    """Raises ValueError for a service whose package is not installed; the Trainer would find out late."""
+    here = get_available_reporting_integrations()
+    for name in [wanted] if isinstance(wanted, str) else wanted or ():
+        if name not in ("all", "none", *here):
+            raise ValueError(
+                f"report_to must be none, all or what is installed ({', '.join(here) or 'nothing'}), "
+                f"got {name!r}"
+            )
+
+
+def _is_map(value: str) -> bool:
+    """Whether transformers finds a map in this text: it is one in JSON, or the name of a file of one."""
+    try:
+        return os.path.isfile(value) or isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
+
+
 def _check_type(name: str, value: Any, hint: Any) -> None:
     """Raises ValueError where another plain value is expected; None is left to transformers."""
     allowed = get_args(hint) or (hint,)
+    if isinstance(value, str) and any(get_origin(kind) is dict or kind is dict for kind in allowed):
+        if not _is_map(value):
+            raise ValueError(f'{name} must be a map in JSON, such as {{"key": 1}}, got {value!r}')
+        return
     names = [name for kind, name in _PLAIN.items() if kind in allowed]
     has_choices = any(isinstance(kind, type) and issubclass(kind, Enum) for kind in allowed)
     if value is None or has_choices or not all(kind in (*_PLAIN, NoneType) for kind in allowed):

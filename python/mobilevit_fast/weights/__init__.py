@@ -11,7 +11,7 @@ from mobilevit_fast.weights.checkpoint import (
     with_new_classifier,
 )
 from mobilevit_fast.weights.convert import find_config, to_canonical, to_timm, to_transformers
-from mobilevit_fast.weights.hub import HUB_IDS, upload
+from mobilevit_fast.weights.hub import HUB_IDS, check_repository, upload
 from mobilevit_fast.weights.integers import Grid, silu_table
 from mobilevit_fast.weights.native import NativeModel, save_native
 from mobilevit_fast.weights.pretrained import save_pretrained
@@ -27,6 +27,7 @@ __all__ = [
     "LayerFormat",
     "NativeModel",
     "QuantizedCheckpoint",
+    "check_repository",
     "embedded_names",
     "find_config",
     "layer_shapes",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilevit_fast.arguments import check_count
 from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.image.configs import from_huggingface, from_timm
 from mobilevit_fast.image.preprocessing import Preprocessing
@@ -75,8 +76,8 @@ def load_checkpoint(source: str | os.PathLike, *, num_classes: int | None = None
             named), or no classifier and no `num_classes`.
         ImportError: a pickled file, and torch is not installed.
     """
-    if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
-        raise ValueError(f"num_classes must be a positive whole number, got {num_classes!r}")
+    if num_classes is not None:
+        num_classes = check_count("num_classes", num_classes)
     checkpoint = load_model(source)
     if isinstance(checkpoint, QuantizedCheckpoint):
         raise ValueError(

@@ -58,6 +58,13 @@ def download(source: str) -> Path:
     ) from failure
 
 
+def check_repository(repository: str) -> None:
+    """Raises ValueError for what cannot be a repository's name, before there is anything to push."""
+    from huggingface_hub.utils import validate_repo_id
+
+    validate_repo_id(repository)  # HFValidationError is a ValueError
+
+
 def upload(folder: Path, repository: str, *, private: bool = False, leave_out: Sequence[str] = ()) -> str:
     """Push a folder to the model repository "org/name" of the hub, which is made if need be.
 

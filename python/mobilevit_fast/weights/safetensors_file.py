@@ -73,7 +73,10 @@ def write_safetensors(
 
     Raises:
         TypeError: a tensor of a type that the format does not have.
+        ValueError: a path with another ending, by which nothing would know the format.
     """
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(f"the path must end in .safetensors, got {os.fspath(path)!r}")
     header, parts = _lay_out(tensors, metadata, bfloat16)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header)

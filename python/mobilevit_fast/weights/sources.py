@@ -46,6 +46,16 @@ def embedded_names() -> list[str]:
     return sorted(path.stem for path in _DATA.glob("*.safetensors"))
 
 
+def files_of(source: object) -> tuple[Path, ...]:
+    """The files of weights of a source; none of what is no source, or of a hub id."""
+    if not isinstance(source, str | os.PathLike) or not os.path.exists(os.path.expanduser(source)):
+        return ()
+    try:
+        return find_source(source).weights
+    except (OSError, ValueError):
+        return ()
+
+
 def find_source(source: str | os.PathLike) -> SourceFiles:
     """Find, and for a hub id download, the files of a source.
 
