@@ -32,7 +32,7 @@ PYTHON_MAY_USE = {
     "json_text": set(),
     "pictures": {"files"},
     "progress": set(),
-    "config": set(),
+    "config": {"arguments"},
     "image": {"_C", "config"},
     "weights": {"arguments", "config", "files", "image"},
     "folding": {"config", "weights"},

@@ -38,7 +38,7 @@ def test_an_unknown_name_suggests_near_ones(given, suggested):
 
 
 def test_a_name_near_to_nothing_lists_all():
-    with pytest.raises(ValueError, match="mobilevit_xxs or mobilevit_xs or mobilevit_s"):
+    with pytest.raises(ValueError, match="known: mobilevit_xxs, mobilevit_xs, mobilevit_s"):
         get_config("resnet50")
 
 

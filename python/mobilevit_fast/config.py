@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
+
+from mobilevit_fast.arguments import suggest
 
 STAGE_STRIDES = (1, 2, 2, 2, 2)
 STAGE_RESIDUALS = (1, 3, 1, 1, 1)
@@ -175,8 +176,7 @@ def get_config(name: str, **overrides: Any) -> ModelConfig:
         known = ", ".join(MODELS)
         raise TypeError(f"a model name must be a string, got {type(name).__name__}; known: {known}")
     if name not in MODELS:
-        near = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5) or list(MODELS)
-        raise ValueError(f"unknown model {name!r}; did you mean {' or '.join(near)}?")
+        raise ValueError(f"unknown model {name!r}; {suggest(name, MODELS, cutoff=0.5)}")
     known = {field.name for field in fields(ModelConfig)} - {"name"}
     unknown = sorted(overrides.keys() - known)
     if unknown:

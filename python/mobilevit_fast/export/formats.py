@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mobilevit_fast.arguments import suggest
 from mobilevit_fast.export.format_options import (
     CoremlOptions,
     FormatOptions,
@@ -264,6 +264,5 @@ def _check_torch(extra: str) -> None:
 def get_format(name: str) -> Format:
     """The format called `name`. Raises ValueError, with near names, where there is none."""
     if name not in FORMATS:
-        near = difflib.get_close_matches(str(name).lower(), FORMATS, n=3, cutoff=0.4) or list(FORMATS)
-        raise ValueError(f"unknown format {name!r}; did you mean {' or '.join(near)}?")
+        raise ValueError(f"unknown format {name!r}; {suggest(name, FORMATS, cutoff=0.4)}")
     return FORMATS[name]

@@ -158,10 +158,10 @@ def _unknown(name: str) -> str:
             f"and create_model({name!r}) builds it untrained"
         )
     by_last_part = {source.rsplit("/", 1)[-1]: source for source in known}
-    near = [last for last in by_last_part if last.startswith(name.lower())]
+    near = [last for last in by_last_part if name and last.startswith(name.lower())]
     near = near or difflib.get_close_matches(name.lower(), by_last_part, n=3, cutoff=0.7)
-    suggested = [by_last_part[match] for match in near] or known
+    suggested = f"did you mean {' or '.join(by_last_part[match] for match in near)}?"
     return (
-        f"no checkpoint is called {name!r}; did you mean {' or '.join(suggested)}? "
+        f"no checkpoint is called {name!r}; {suggested if near else 'known are ' + ', '.join(known) + '.'} "
         "A source is also a folder, a weights file, or any hub id org/name"
     )
