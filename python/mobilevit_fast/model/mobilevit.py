@@ -29,6 +29,7 @@ class InvertedResidual(RecomputedBlock):
         self.depthwise = ConvNorm(hidden, hidden, 3, stride=stride, groups=hidden, eps=eps)
         self.project = ConvNorm(hidden, out_channels, 1, activation=False, eps=eps)
         self.has_shortcut = stride == 1 and in_channels == out_channels
+        self.is_larger_than_the_next = stride > 1
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run_part(self._compute, x)

@@ -83,9 +83,14 @@ class RecomputedBlock(nn.Module):
     """A block whose parts can keep only their inputs for the backward pass, and compute the rest again there.
 
     Gradients and running statistics are those of training without it.
+
+    Attributes:
+        recompute: whether they do.
+        is_larger_than_the_next: whether the maps of the blocks behind it have fewer pixels.
     """
 
     recompute = False
+    is_larger_than_the_next = False
 
     def run_part(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """part(*inputs), of a part of this block."""
@@ -148,10 +153,11 @@ class CheckpointedBlocks(nn.Module):
 
 
 @contextmanager
-def _computing_again(block: nn.Module) -> Iterator[None]:
+def _computing_again(block: RecomputedBlock) -> Iterator[None]:
     """While a block is computed for the second time, its norms must not count the batch again."""
-    # What the blocks behind it have freed lies in pieces, into which the larger maps of this one do not fit.
-    _C.release_free_memory()
+    if block.is_larger_than_the_next:
+        # What the blocks behind it have freed lies in pieces, into which the maps of this one do not fit.
+        _C.release_free_memory()
     norms = [norm for norm in block.modules() if isinstance(norm, nn.BatchNorm2d)]
     kept = [dict(norm.named_buffers()) for norm in norms]
     for norm, buffers in zip(norms, kept, strict=True):
