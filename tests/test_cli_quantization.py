@@ -98,6 +98,14 @@ def test_a_faster_float_model_is_a_warning():
     assert "2.00 times larger" in larger.describe()
 
 
+def test_a_loss_of_as_much_as_is_allowed_is_allowed():
+    before, after = Side(1000, 1.0, 0.9, 1.0), Side(500, 0.5, 0.89, 1.0)
+    comparison = Comparison(before, after, 100, "avx2", 2)
+    assert comparison.loss > 0.01
+    assert not comparison.exceeds(0.01)
+    assert comparison.exceeds(0.0099)
+
+
 def test_few_and_random_images_are_warnings(capsys, tmp_path):
     height, width = Session(MODEL).input_size
     rng = np.random.default_rng(0)

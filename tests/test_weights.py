@@ -6,6 +6,7 @@ import pytest
 from checkpoints import cvnets_state, random_checkpoint, timm_state, transformers_state
 from mobilevit_fast.config import get_config, list_models
 from mobilevit_fast.weights import find_config, parameter_shapes, to_canonical, to_timm, to_transformers
+from mobilevit_fast.weights.labels import label_lines
 
 STATES = {"transformers": transformers_state, "timm": timm_state, "cvnets": cvnets_state}
 
@@ -188,3 +189,7 @@ def test_parameter_counts_are_the_published_ones(name):
     shapes = parameter_shapes(get_config(name))
     trained = sum(int(np.prod(shape)) for key, shape in shapes.items() if "running_" not in key)
     assert trained == counted[name]
+
+
+def test_a_label_is_one_line():
+    assert label_lines(("a\nb", "c\r\nd", "e\u2028f", "g")).split("\n") == ["a b", "c d", "e f", "g", ""]

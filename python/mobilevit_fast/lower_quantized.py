@@ -305,9 +305,13 @@ class _QuantizedLowering(Lowering):
             y = self.linear(up, stream, activation="silu", normalize=True)
             self.linear(down, y, residual=stream)
             return None
-        rows = self.activations[f"{name.removesuffix('.ffn')}.norm2"]
+        rows = self.activations[_own_input(up)]
         hidden = self.activations[up]
         last = _matrix(self.integers.to_float(down, hidden.scale))
+        if last["offset"].any():
+            # Biases that no sum holds: the fused step adds none behind its sums, as linears do.
+            self.linear(down, self.linear(up, stream, activation="silu", normalize=True), residual=stream)
+            return None
         self.append(
             "int8_ffn",
             name,
@@ -351,7 +355,11 @@ class _QuantizedLowering(Lowering):
 
 def _own_input(name: str) -> str:
     """Name of the activation that the linear `name` makes bytes of itself."""
-    return "pooled" if name == "classifier" else f"{name.removesuffix('attention.qkv')}norm1"
+    if name == "classifier":
+        return "pooled"
+    if name.endswith("ffn.up"):
+        return f"{name.removesuffix('ffn.up')}norm2"
+    return f"{name.removesuffix('attention.qkv')}norm1"
 
 
 def _grid(grid: Grid) -> dict[str, Any]:

@@ -87,6 +87,19 @@ def test_answers_that_are_all_zero_have_no_error():
     assert relative_error(zeros + 1e-3, zeros) > 1
 
 
+def test_what_came_in_the_meantime_is_not_overwritten(tmp_path, checkpoint, fake, monkeypatch):
+    def compare(*arguments):
+        (tmp_path / "a.onnx").write_text("another's")
+        return real(*arguments)
+
+    real = driver.compare
+    monkeypatch.setattr(driver, "compare", compare)
+    with pytest.raises(FileExistsError, match="exists; force=True"):
+        export(checkpoint, "onnx", tmp_path / "a.onnx")
+    assert (tmp_path / "a.onnx").read_text() == "another's"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
 def test_the_report_overwrites_nothing_without_force(tmp_path, checkpoint, fake):
     mine = tmp_path / "a.onnx.json"
     mine.write_text("precious")

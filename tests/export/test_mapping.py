@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilevit_fast import ops
+from mobilevit_fast import get_config, ops
 from mobilevit_fast.export import FORMATS
 from mobilevit_fast.export.mapping import (
     LOWERINGS,
@@ -16,6 +16,7 @@ from mobilevit_fast.export.mapping import (
     LowRankPatchSplit,
     PatchSplit,
     lower,
+    split_for,
 )
 
 
@@ -30,6 +31,23 @@ def test_every_operation_has_a_row_for_every_traced_format():
         assert set(row) == {*ops.NAMES, *ops.INT8_NAMES}
         assert all(callable(row[name]) for name in ops.NAMES)
         assert {row[name] for name in ops.INT8_NAMES} == {QUANTIZE_DEQUANTIZE}
+
+
+@pytest.mark.parametrize(
+    ("size", "patch_size", "split"),
+    [
+        ((256, 256), 2, ColumnPatchSplit),
+        ((65, 64), 2, ColumnPatchSplit),
+        ((64, 64), 2, PatchSplit),
+        ((32, 50), 2, PatchSplit),
+        ((96, 96), 3, PatchSplit),
+        ((128, 128), 1, PatchSplit),
+    ],
+)
+def test_openvinos_maps_of_one_patch_are_split_in_another_way(size, patch_size, split):
+    config = get_config("mobilevit_xxs", patch_size=patch_size)
+    assert type(split_for("openvino", config, size)) is split
+    assert split_for("onnx", config, size) is SPLITS["onnx"]
 
 
 def test_every_float_operation_has_a_node_where_a_format_has_nodes_of_ours():

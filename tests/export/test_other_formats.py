@@ -71,6 +71,12 @@ def test_openvino(tmp_path, checkpoint, precision):
     assert error(found, mvf.Session(checkpoint).run(images)) < (TOLERANCE if precision == "fp32" else 5e-3)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (48, 64), (32, 32)])
+def test_openvino_of_images_whose_last_map_is_one_patch(tmp_path, checkpoint, size):
+    pytest.importorskip("openvino")
+    assert export(checkpoint, "openvino", tmp_path / "model.xml", size=size).passed
+
+
 def test_openvino_multiplies_integers(tmp_path, checkpoint, quantized):
     openvino = pytest.importorskip("openvino")
     path = tmp_path / "model.xml"

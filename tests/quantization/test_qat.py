@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from mobilevit_fast import DynamicInt8, Mixed, StaticInt8, WeightOnly, convert, prepare_qat, quantize
+from mobilevit_fast.quantization import qat
 from mobilevit_fast.quantization.point import Point
 from mobilevit_fast.quantization.scaled import Scaled, round_through
 from mobilevit_fast.quantization.sensitivity import compare
@@ -67,6 +68,22 @@ def test_every_parameter_learns(checkpoint, images, labels):
     functional.cross_entropy(student(images), labels).backward()
     assert not [name for name, p in student.named_parameters() if p.grad is None or not p.grad.any()]
     assert all(torch.isfinite(p.grad).all() for p in student.parameters())
+
+
+@pytest.mark.parametrize(
+    "recipe", [WeightOnly(8), StaticInt8(keep=("stages.2.1", "head"))], ids=["weights", "kept in float"]
+)
+def test_what_nothing_is_rounded_to_waits_for_no_gradient(checkpoint, images, labels, recipe):
+    student = prepare_qat(checkpoint, recipe, calibration=images)
+    functional.cross_entropy(student(images), labels).backward()
+    assert not [name for name, p in student.named_parameters() if p.requires_grad and p.grad is None]
+
+
+def test_processes_do_not_calibrate_each_on_its_own(checkpoint, images, monkeypatch):
+    monkeypatch.setattr(qat, "_is_one_of_several", lambda: True)
+    with pytest.raises(ValueError, match="give prepare_qat the images"):
+        prepare_qat(checkpoint)(images)
+    prepare_qat(checkpoint, calibration=images)(images)
 
 
 def test_training_goes_down(trained):

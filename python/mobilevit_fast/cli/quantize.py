@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     comparison = compare(checkpoint, model, validation, threads=arguments.threads, isa=arguments.isa)
     allowed = TOLERABLE if arguments.max_loss is None else arguments.max_loss
     told += comparison.warnings(allowed)
-    failed = arguments.max_loss is not None and comparison.loss > arguments.max_loss
+    failed = arguments.max_loss is not None and comparison.exceeds(arguments.max_loss)
     if not failed:
         model.save(arguments.output)
     _print(arguments, comparison, model.report.notes, told, failed)

@@ -99,6 +99,10 @@ class Evaluation:
         return figure
 
 
+ROUNDING = 1e-9
+"""By more than it, shares of images differ that stand for different numbers of them."""
+
+
 def evaluate(
     model: Any,
     dataset: str | os.PathLike | Dataset,

@@ -32,6 +32,10 @@ FAILED = ".failed"
 """Ending of what was written but does not answer as the source does."""
 
 
+_MOST_ROUNDING = 0.25
+"""The widest bound that the rounding of a quantised model's activations may make of its own."""
+
+
 class UnknownOptionError(TypeError, ValueError):
     """An option that the format lacks: as any unknown keyword is, and a value from the command line."""
 
@@ -150,6 +154,8 @@ def export(
             bound=bound,
             checks=checks,
         )
+        if not force:
+            _check_free(path, chosen)  # again, for this took a while
         for written in list(folder.iterdir()):
             _replace(written, path.with_name(f"{written.name}{ending}"))
     report.save()
@@ -187,7 +193,7 @@ def _bound(
     if options.precision != "int8" or not chosen.is_traced:
         return bound
     pictures = pictures_of(options.size, options, source.preprocessing, photographs)
-    return max(bound, rounding_error(source, session, options, pictures))
+    return max(bound, min(_MOST_ROUNDING, rounding_error(source, session, options, pictures)))
 
 
 def _runtime_version(chosen: Format, driver: Driver, path: Path) -> str:
@@ -201,10 +207,10 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
         expected = f"end in {chosen.suffix}" if chosen.suffix else "be a folder's name, without an ending"
         raise ValueError(f"the path of format {chosen.name!r} must {expected}, got {str(path)!r}")
     check_folder_of(path)
+    if not force:
+        _check_free(path, chosen)
     report = report_path(path)
     for output in (*chosen.outputs(path), report):
-        if output.exists() and not force:
-            raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
         if output.is_dir() and (output == report or not chosen.is_folder):
             raise IsADirectoryError(f"{str(output)!r} is a folder; name a file")
         if output.is_dir() and any(output.iterdir()) and not report.is_file():
@@ -212,6 +218,12 @@ def _check_path(path: Path, chosen: Format, force: bool) -> None:
                 f"{str(output)!r} is a folder that no export has written, for there is no {report.name!r} "
                 "beside it; name another"
             )
+
+
+def _check_free(path: Path, chosen: Format) -> None:
+    for output in (*chosen.outputs(path), report_path(path)):
+        if output.exists():
+            raise FileExistsError(f"{str(output)!r} exists; force=True (--force) overwrites it")
 
 
 def _choose_precision(wanted: str | None, source: Source, chosen: Format) -> str:

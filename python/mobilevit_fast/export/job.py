@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mobilevit_fast.export.end_to_end import EndToEnd
-from mobilevit_fast.export.mapping import LOWERINGS, NODES, SPLITS, lower
+from mobilevit_fast.export.mapping import LOWERINGS, NODES, PatchSplit, lower, split_for
 from mobilevit_fast.export.native_network import NativeNetwork
 from mobilevit_fast.export.network import ExportNetwork
 from mobilevit_fast.export.options import SIZE_STEP, SMALLEST_SIZE, Options
@@ -93,14 +93,18 @@ class Job:
     def _batch_is_open(self) -> bool:
         return len(self.options.batches) != 1
 
+    @property
+    def _split(self) -> PatchSplit:
+        return split_for(self.format_name, self.source.config, self.options.size)
+
     def _network(self) -> ExportNetwork:
         source = self.source
         if isinstance(source, QuantizedCheckpoint):
-            return self.quantized_network(source, SPLITS[self.format_name])
+            return self.quantized_network(source, self._split)
         weights = Folding(source.config, source.tensors)
         if self.options.keep_custom_ops:
             return NativeNetwork(source.config, weights)
-        return ExportNetwork(source.config, weights, SPLITS[self.format_name])
+        return ExportNetwork(source.config, weights, self._split)
 
     def _export(self, module: nn.Module) -> torch.export.ExportedProgram:
         with torch.no_grad(), quietly():

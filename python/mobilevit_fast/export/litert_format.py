@@ -26,6 +26,7 @@ from mobilevit_fast.export.litert_weights import narrow_weights
 from mobilevit_fast.export.tflite_file import TfliteFile
 from mobilevit_fast.export.tflite_metadata import FACTS, LABELS, NAME, model_metadata
 from mobilevit_fast.weights import QuantizedCheckpoint
+from mobilevit_fast.weights.labels import label_lines
 
 SIGNATURE = "serving_default"
 
@@ -42,7 +43,7 @@ def write(job: Job, path: Path) -> None:
         source.config.name, len(job.options.batches), source.preprocessing, job.options
     )
     file.add_metadata(NAME, description)
-    file.add_file(LABELS, "".join(f"{label}\n" for label in source.labels))
+    file.add_file(LABELS, label_lines(source.labels))
     file.add_file(FACTS, json.dumps(job.metadata, indent=2, ensure_ascii=False) + "\n")
     file.write(path)
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mobilevit_fast.config import ModelConfig
 from mobilevit_fast.export import onnx_nodes
+from mobilevit_fast.export.options import SIZE_STEP
 from mobilevit_fast.ops import INT8_NAMES, NAMES
 from mobilevit_fast.ops.library import NAMESPACE
 
@@ -234,7 +236,17 @@ SPLITS: Mapping[str, PatchSplit] = {
     "triton": PatchSplit(),
     "web": LowRankPatchSplit(),
 }
-"""Format -> how maps are sorted into patches."""
+"""Format -> how maps are sorted into patches; for small images see `split_for`."""
+
+
+def split_for(format_name: str, config: ModelConfig, size: tuple[int, int]) -> PatchSplit:
+    """How maps are sorted into patches for images of that size."""
+    last_map = [-(-edge // SIZE_STEP) for edge in size]
+    has_one_patch = all(edge <= config.patch_size for edge in last_map)
+    if format_name == "openvino" and (has_one_patch or config.patch_size == 1):
+        # Whole attention over an axis of length 1 behind `ColumnPatchSplit` comes out wrong there.
+        return PatchSplit()
+    return SPLITS[format_name]
 
 
 def lower(graph: torch.fx.GraphModule, lowerings: Mapping[str, Lowering | str]) -> torch.fx.GraphModule:

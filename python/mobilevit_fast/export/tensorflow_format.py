@@ -23,6 +23,7 @@ from mobilevit_fast.export.tensorflow_program import TensorflowProgram
 from mobilevit_fast.export.verification import Check, check, expected_answers
 from mobilevit_fast.image import preprocess
 from mobilevit_fast.session import Session
+from mobilevit_fast.weights.labels import label_lines
 
 SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "serving_bytes"
@@ -51,7 +52,7 @@ def write(job: Job, path: Path) -> None:
         signatures[BYTES_SIGNATURE] = _bytes_signature(job, program)
     with TemporaryDirectory() as folder, quietly():
         for name, text in (
-            (LABELS, "".join(f"{label}\n" for label in job.source.labels)),
+            (LABELS, label_lines(job.source.labels)),
             (FACTS, json.dumps(job.metadata, indent=2, ensure_ascii=False) + "\n"),
         ):
             file = Path(folder) / name

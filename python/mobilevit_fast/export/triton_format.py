@@ -8,6 +8,7 @@ from pathlib import Path
 from mobilevit_fast.export import onnx_format
 from mobilevit_fast.export.formats import Run
 from mobilevit_fast.export.job import Job
+from mobilevit_fast.weights.labels import label_lines
 
 MAX_BATCH = 64
 PREFERRED_BATCHES = (8, 16, 32)
@@ -22,7 +23,7 @@ def write(job: Job, path: Path) -> None:
     file = _onnx_file(job, path)
     file.parent.mkdir(parents=True)
     onnx_format.write(job, file)
-    (folder / LABELS).write_text("".join(f"{label}\n" for label in job.source.labels), encoding="utf-8")
+    (folder / LABELS).write_text(label_lines(job.source.labels), encoding="utf-8")
     (folder / "config.pbtxt").write_text(configuration(job), encoding="utf-8")
 
 

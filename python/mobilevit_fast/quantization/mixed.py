@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
@@ -9,7 +10,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from mobilevit_fast.evaluation import Dataset, evaluate
+from mobilevit_fast.evaluation import ROUNDING, Dataset, evaluate
 from mobilevit_fast.progress import Progress
 from mobilevit_fast.quantization.bit_choice import FLOAT, Bits, Costs, ladder
 from mobilevit_fast.quantization.calibration import run
@@ -60,8 +61,11 @@ def mixed(
     if recipe.max_loss is None:
         return (notes,)
     loss = search.loss(rung)
-    verdict = "within" if loss <= recipe.max_loss else "more than"
-    return notes, f"top-1 falls by {loss:.2%}, {verdict} the allowed {recipe.max_loss:.2%}"
+    verdict = "within" if loss <= recipe.max_loss + ROUNDING else "more than"
+    verdict = f"top-1 falls by {loss:.2%}, {verdict} the allowed {recipe.max_loss:.2%}"
+    if loss > recipe.max_loss + ROUNDING:
+        warnings.warn(f"max_loss is not kept: {verdict}", stacklevel=4)
+    return notes, verdict
 
 
 class _Search:
@@ -103,7 +107,7 @@ class _Search:
         low, high = 0, len(self._rungs)
         while high - low > 1:
             middle = (low + high) // 2
-            if self.loss(middle) <= loss:
+            if self.loss(middle) <= loss + ROUNDING:
                 low = middle
             else:
                 high = middle

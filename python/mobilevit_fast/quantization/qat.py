@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from mobilevit_fast.quantization.config import Mixed, StaticInt8, WeightOnly
 from mobilevit_fast.quantization.layer import FULL
@@ -49,6 +49,11 @@ class TrainableMobileViT(QuantizedMobileViT):
 
     def forward_stages(self, pixel_values: Tensor) -> tuple[Tensor, list[Tensor]]:
         if self.training and not self.is_calibrated:
+            if _is_one_of_several():
+                raise ValueError(
+                    "every process would calibrate on images of its own and train another model: give "
+                    "prepare_qat the images, calibration=..."
+                )
             self.calibrate(pixel_values.detach())
         return super().forward_stages(pixel_values)
 
@@ -63,11 +68,28 @@ class TrainableMobileViT(QuantizedMobileViT):
         apply_recipe(self.recipe, self.eval(), images)
         self.train(training)
 
+    def learn_scales(self) -> None:
+        """Make scales parameters; those of grids that nothing is rounded to have no gradients."""
+        integer = [layer for layer in self.layers.values() if layer.is_integer]
+        forced = {id(point) for layer in integer for point in (layer.pre, layer.output)}
+        used = {id(layer): layer.format.is_integer for layer in self.layers.values()}
+        used |= {id(point): point.is_bytes or id(point) in forced for point in self.points.values()}
+        for module in (*self.layers.values(), *self.points.values()):
+            module.learn_scale()
+            # DistributedDataParallel waits for the gradient of each that may have one.
+            module.change.requires_grad_(used[id(module)] or not self.is_calibrated)
+
     def set_formats(self, formats: dict[str, LayerFormat]) -> None:
         super().set_formats(formats)
         for row, layer in zip(self.format_codes, self.layers.values(), strict=True):
             codes = WEIGHTS.index(layer.format.weights), COMPUTES.index(layer.format.compute)
             row.copy_(torch.tensor((*codes, layer.format.group_size)))
+
+
+def _is_one_of_several() -> bool:
+    """Whether other processes train the same model."""
+    is_ready = distributed.is_available() and distributed.is_initialized()
+    return is_ready and distributed.get_world_size() > 1
 
 
 def _restore_formats(network: TrainableMobileViT, keys: Any) -> None:
@@ -117,9 +139,8 @@ def prepare_qat(
         network.calibrate(to_images(calibration, checkpoint.preprocessing))
     elif isinstance(recipe, WeightOnly):
         network.calibrate(None)
-    for module in (*network.layers.values(), *network.points.values()):
-        if scales == "learned":
-            module.learn_scale()
+    if scales == "learned":
+        network.learn_scales()
     if scales == "observed":
         for point in network.points.values():
             point.momentum = _MOMENTUM

@@ -164,9 +164,11 @@ def _check_array(array: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"a calibration array must be [N, 3, H, W] of at least one pixel, got {list(array.shape)}"
         )
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(array).all():
-        raise ValueError("the calibration array has values that are not finite")
-    return np.ascontiguousarray(array, np.float32)
+        raise ValueError("the calibration array has values that are not finite in float32")
+    return array
 
 
 def _warn_of_poor(pixels: np.ndarray) -> None:

@@ -16,6 +16,11 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(_IMAGENET_1K.read_text(encoding="utf-8").splitlines())
 
 
+def label_lines(labels: Sequence[str]) -> str:
+    """A line for each label, for files in which a label's number is that of its line."""
+    return "".join(f"{' '.join(label.splitlines())}\n" for label in labels)
+
+
 def numbered_labels(num_classes: int) -> tuple[str, ...]:
     """LABEL_0, LABEL_1, ...: what transformers calls classes without a name."""
     return tuple(f"LABEL_{index}" for index in range(num_classes))
