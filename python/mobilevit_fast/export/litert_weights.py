@@ -16,7 +16,7 @@ def narrow_weights(file: TfliteFile, source: Checkpoint | QuantizedCheckpoint, p
     Weights of 4 bits take 8, and those of groups with a scale each stay float32: neither exists in the file.
 
     Raises:
-        RuntimeError: the converter changed a weight's numbers; the layer is named.
+        ValueError: the converter changed a weight's numbers; the layer is named.
     """
     if isinstance(source, QuantizedCheckpoint):
         weights = _StoredWeights(source)
@@ -51,7 +51,8 @@ class _StoredWeights:
 
     def check_all_found(self) -> None:
         if self.missing:
-            raise RuntimeError(f"the converter changed the weights of {', '.join(sorted(self.missing))}")
+            names = ", ".join(sorted(self.missing))
+            raise ValueError(f"the converter changed the weights of {names}; export images of another size")
 
 
 def _channels_last(weight: np.ndarray) -> np.ndarray:
