@@ -1,5 +1,7 @@
 """What each recipe makes of a model: its answers, its formats, its file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mobilevit_fast import (
     DynamicInt8,
     HalfPrecision,
     Mixed,
+    Session,
     StaticInt8,
     WeightOnly,
     quantize,
@@ -76,6 +79,15 @@ def test_calibration_makes_four_bits_better(checkpoint, images, network):
         for fields in [{"layer": "all", "bits": 4, "parameters": 0}]
     )
     assert fitted.divergence < 0.7 * blind.divergence
+
+
+def test_the_bias_of_a_row_of_zeros_is_kept(checkpoint, images):
+    weight, bias = (checkpoint.tensors[f"classifier.{part}"].copy() for part in ("weight", "bias"))
+    weight[0], bias[0] = 0, 0.021
+    tensors = checkpoint.tensors | {"classifier.weight": weight, "classifier.bias": bias}
+    model = quantize(replace(checkpoint, tensors=tensors), StaticInt8(), calibration=images)
+    logits = Session(model.checkpoint()).run(images[:2].numpy())
+    assert logits[:, 0] == pytest.approx(0.021, abs=1e-4)
 
 
 def test_quantising_leaves_the_model_alone(checkpoint, images):

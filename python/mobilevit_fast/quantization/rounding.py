@@ -9,6 +9,9 @@ from torch.nn import functional
 from mobilevit_fast.quantization.layer import RANGES, Layer, scale_second
 from mobilevit_fast.quantization.scaled import to_half
 
+_SCALE_OF_ZEROS = 2.0**-10
+"""Of what it is a scale does not matter there, but the bias is a whole number of its steps."""
+
 _SMALLEST = 0.35
 _STEPS = 53
 
@@ -32,9 +35,9 @@ def choose_scales(layer: Layer, second_ratio: Tensor | None = None) -> None:
 
 
 def _best_scales(rows: Tensor, low: int, high: int) -> Tensor:
-    """One for each row; 1 for rows of zeros."""
+    """One for each row; one in whose steps a bias is fine enough for rows of zeros."""
     largest = torch.maximum(rows.amax(1) / high, rows.amin(1) / low)
-    largest = to_half(torch.where(largest > 0, largest, torch.ones_like(largest)))
+    largest = to_half(torch.where(largest > 0, largest, torch.full_like(largest, _SCALE_OF_ZEROS)))
     best, least = largest, torch.full_like(largest, torch.inf)
     for fraction in torch.linspace(1, _SMALLEST, _STEPS).tolist():
         scale = to_half(largest * fraction)
