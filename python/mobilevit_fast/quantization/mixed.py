@@ -61,11 +61,12 @@ def mixed(
     if recipe.max_loss is None:
         return (notes,)
     loss = search.loss(rung)
-    verdict = "within" if loss <= recipe.max_loss + ROUNDING else "more than"
-    verdict = f"top-1 falls by {loss:.2%}, {verdict} the allowed {recipe.max_loss:.2%}"
-    if loss > recipe.max_loss + ROUNDING:
-        warnings.warn(f"max_loss is not kept: {verdict}", stacklevel=4)
-    return notes, verdict
+    is_kept = loss <= recipe.max_loss + ROUNDING
+    verdict = "within" if is_kept else "more than"
+    told = f"top-1 falls by {loss:.2%}, {verdict} the allowed {recipe.max_loss:.2%}"
+    if not is_kept:
+        warnings.warn(f"max_loss is not kept: {told}", stacklevel=4)
+    return notes, told
 
 
 class _Search:

@@ -52,7 +52,7 @@ def files_of(source: object) -> tuple[Path, ...]:
         return ()
     try:
         return find_source(source).weights
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # whoever reads it says what is wrong
         return ()
 
 
